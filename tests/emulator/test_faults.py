@@ -1,0 +1,182 @@
+import asyncio
+import logging
+
+import aiohttp
+import pytest
+
+from zuora_jobs.emulator import Answer, Delay, Drop, Fault, Hang, Patch, Retype, Step, Truncate
+from zuora_jobs.emulator.faults import NAMED
+from zuora_jobs.errors import ConfigurationError
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog):
+    """No fault may make the server complain in its log."""
+    with caplog.at_level(logging.WARNING):
+        yield
+    assert not caplog.records
+
+
+async def strike(calling, effect, *, ask=None):
+    async with calling() as caller:
+        job = caller.zuora.add_job("aqua", life=[Step("completed")])
+        caller.zuora.fault(Fault(effect, times=1))
+        spoilt = await caller.get(job.family.route + job.id)
+        assert (await caller.poll(job))["status"] == "completed"
+        return spoilt
+
+
+@pytest.mark.parametrize(
+    ("effect", "status", "content_type", "text"),
+    [
+        ("unavailable", 503, "application/json", '{"reasons": [{"code": 50000061, "message": "Service Unavailable"}]}'),
+        ("bad-gateway", 502, "text/html", "<h1>Bad Gateway</h1>"),
+        ("unauthorized", 401, "application/json", '{"message": "Authentication error"}'),
+        ("no-user-info", 401, "application/json", "Failed to get user info"),
+        ("lock-contention", 200, "application/json", "50000050"),
+        ("invalid-json", 200, "application/json", '{"id": "2c92'),
+        ("html", 200, "text/html", "Scheduled maintenance"),
+        ("empty", 200, "application/json", ""),
+        ("wrong-type", 200, "text/plain", '"status": "completed"'),
+        (Retype("text/csv"), 200, "text/csv", '"status": "completed"'),
+        (Answer(520, "nobody home"), 520, "text/html", "nobody home"),
+        (Answer(599), 599, "application/json", "Unknown"),
+        (Answer(200, {"a": 1}), 200, "application/json", '{"a": 1}'),
+        (Answer(200, b"\xff\x00", content_type="image/png"), 200, "image/png", ""),
+    ],
+    ids=str,
+)
+async def test_answers(effect, status, content_type, text, calling):
+    response = await strike(calling, effect)
+    assert (response.status, response.content_type) == (status, content_type)
+    assert text in (await response.text(errors="replace"))
+
+
+async def test_a_throttle_bears_what_it_is_told(calling):
+    response = await strike(calling, Answer(429, headers={"Retry-After": "3"}))
+    assert response.headers["Retry-After"] == "3"
+    assert (await response.json())["reasons"][0]["code"] == 70
+    assert response.headers["Zuora-Request-Id"]
+
+
+async def test_patch(calling):
+    assert "status" not in await (await strike(calling, "no-status")).json()
+    response = await strike(calling, Patch({"status": 7, "batches": [{"name": "X"}]}, remove=["id"]))
+    document = await response.json()
+    assert (document["status"], document["batches"][0]["name"], "id" in document) == (7, "X", False)
+    assert document["batches"][1]["name"] == "InvoiceAdjustment"
+
+
+async def test_truncated(calling):
+    for effect in ("truncated", Truncate(0.0), Truncate(0.99)):
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await strike(calling, effect)
+
+
+async def test_dropped(calling):
+    async with calling() as caller:
+        job = caller.zuora.add_job("aqua", life=[Step("completed")])
+        caller.zuora.fault(Fault(Drop(), times=5))
+        for _ in range(5):
+            # A reused connection that is dropped is tried once more by aiohttp itself; a POST never is.
+            with pytest.raises(aiohttp.ServerDisconnectedError):
+                await caller.ask("POST", job.family.route + job.id)
+        assert [record.status for record in caller.zuora.requests] == [None] * 5
+        assert (await caller.poll(job))["status"] == "completed"
+
+
+@pytest.mark.looptime
+async def test_delay_tells_the_state_after_it(calling, looptime):
+    async with calling() as caller:
+        job = caller.zuora.add_job("operation", life=[Step("Pending", 5), Step("Completed")])
+        caller.zuora.fault(Delay(5))
+        assert (await caller.poll(job))["status"] == "Completed"
+        assert caller.zuora.requests[0].at == 0
+    assert looptime == 5
+
+
+@pytest.mark.looptime
+async def test_a_hanging_request_does_not_hold_up_the_end(calling, looptime):
+    async with calling() as caller:
+        caller.zuora.fault(Hang())
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(30):
+                await caller.get("/v1/files/1")
+        await asyncio.sleep(0)
+        waiting = asyncio.create_task(caller.get("/v1/files/2"))
+        await asyncio.sleep(1)
+        assert caller.zuora.in_flight == 1
+    with pytest.raises(aiohttp.ClientError):
+        await waiting
+    assert looptime == 31
+
+
+async def test_effects_nest_the_oldest_outermost(calling):
+    async with calling() as caller:
+        job = caller.zuora.add_job("operation")
+        caller.zuora.fault(Patch({"objectType": "outer", "id": "outer"}))
+        caller.zuora.fault(Patch({"objectType": "inner"}))
+        document = await caller.poll(job)
+        assert (document["objectType"], document["id"]) == ("outer", "outer")
+
+
+async def test_which_requests_are_struck(calling):
+    async with calling() as caller:
+        job = caller.zuora.add_job("aqua", seconds=1000)
+        path = job.family.route + job.id
+        fault = caller.zuora.fault(Fault("unavailable", path=r"batch-query/jobs", method="get", after=1, times=2))
+        assert (await caller.get("/v1/files/1")).status == 404
+        assert (await caller.ask("DELETE", path)).status == 200
+        assert [(await caller.get(path)).status for _ in range(4)] == [200, 503, 503, 200]
+        assert (fault.seen, fault.struck) == (3, 2)
+        assert caller.zuora.statistics().faults_struck == 2
+        assert "struck 2 of 3" in repr(fault)
+
+
+async def test_a_fault_can_be_removed(calling):
+    async with calling() as caller:
+        fault = caller.zuora.fault("unavailable")
+        assert (await caller.get("/v1/files/1")).status == 503
+        fault.remove()
+        assert (await caller.get("/v1/files/1")).status == 404
+        assert fault.struck == 1
+
+
+@pytest.mark.looptime
+async def test_an_outage_lasts_as_long_as_it_says(calling):
+    async with calling() as caller:
+        caller.zuora.outage(900, "bad-gateway")
+        assert (await caller.get("/v1/files/1")).status == 502
+        await asyncio.sleep(899.9)
+        assert (await caller.get("/v1/files/1")).status == 502
+        await asyncio.sleep(0.1)
+        assert (await caller.get("/v1/files/1")).status == 404
+
+
+async def test_chance_is_seeded(calling):
+    runs = []
+    for seed in (1, 1, 2):
+        async with calling(seed=seed) as caller:
+            caller.zuora.fault(Fault("unavailable", probability=0.3))
+            runs.append([(await caller.get("/v1/files/1")).status for _ in range(100)])
+    assert runs[0] == runs[1] != runs[2]
+    assert 15 < runs[0].count(503) < 45
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda: Fault("gremlins"), "no fault named 'gremlins'; there are unavailable"),
+        (lambda: Fault("slow", path="("), "not a regular expression"),
+        (lambda: Fault("slow", probability=2), "between 0 and 1"),
+        (lambda: Truncate(1.0), "without, 1"),
+    ],
+)
+def test_nonsense_is_refused(make, complaint):
+    with pytest.raises(ConfigurationError, match=complaint):
+        make()
+
+
+def test_faults_are_values():
+    assert Fault("slow") == Fault(Delay(5.0))
+    assert all(Fault(name).effect is effect for name, effect in NAMED.items())

@@ -1,0 +1,141 @@
+import asyncio
+import json
+from decimal import Decimal
+
+import pytest
+
+from zuora_jobs import emulator
+from zuora_jobs.errors import ConfigurationError
+
+TOML = """
+[limits]
+rate = [[100, 60], [5000, 3600.0]]
+concurrency = 20
+
+[[jobs]]
+kind = "aqua"
+id = "e20b07474688ad5001468daf10e501de"
+life = [{ status = "submitted", seconds = 1.5 }, { status = "executing", polls = 3 }, { status = "completed" }]
+cancel_takes = 2
+fields = { name = "June10" }
+
+[[jobs]]
+kind = "bulk-pdf"
+count = 3
+ends = "PartialComplete"
+seconds = 60
+
+[[invoices]]
+Id = "2c92c8955bd63cc1015bd7c151af02ab"
+Amount = 0.10
+
+[[documents]]
+kind = "operation"
+document = { id = "1", status = "Completed", success = true }
+
+[[faults]]
+effect = "unavailable"
+path = "/v1/operations"
+times = 1
+
+[[faults]]
+effect = { kind = "delay", seconds = 2.5 }
+probability = 0.5
+lasts = 60
+"""
+
+
+@pytest.mark.looptime
+async def test_toml(tmp_path, calling):
+    path = tmp_path / "scenario.toml"
+    path.write_text(TOML)
+    async with calling(scenario=path) as caller:
+        zuora = caller.zuora
+        assert [job.kind for job in zuora.jobs] == ["aqua", "bulk-pdf", "bulk-pdf", "bulk-pdf", "operation"]
+        aqua = zuora.job("aqua:e20b07474688ad5001468daf10e501de")
+        await asyncio.sleep(60)
+        assert (aqua.status, aqua.document()["name"]) == ("executing", "June10")
+        assert {job.status for job in zuora.jobs[1:4]} == {"PartialComplete"}
+        assert zuora.stock.invoices["2c92c8955bd63cc1015bd7c151af02ab"]["Amount"] == Decimal("0.10")
+        first, second = [(await caller.get("/v1/operations/jobs/1")) for _ in range(2)]
+        assert (first.status, second.status) == (503, 200)
+        assert second.headers["RateLimit-Limit"] == "100, 100;w=60, 5000;w=3600"
+        assert second.headers["Concurrency-Limit-Limit"] == "20"
+
+
+async def test_json_and_mappings(tmp_path):
+    scenario = {"jobs": [{"kind": "operation"}], "invoices": [{"Id": "1", "Amount": 0.1}]}
+    path = tmp_path / "scenario.json"
+    path.write_text(json.dumps(scenario))
+    async with emulator.running() as one, emulator.running() as two:
+        one.load_scenario(path)
+        two.load_scenario(scenario)
+        assert len(one.jobs) == len(two.jobs) == 1
+        assert one.stock.invoices["1"]["Amount"] == Decimal("0.1")
+
+
+@pytest.mark.parametrize(
+    ("scenario", "complaint"),
+    [
+        ({"job": []}, "there is no 'job' here; there are limits, jobs, invoices, documents, faults"),
+        ({"jobs": {}}, "jobs: a list is needed, not {}"),
+        ({"jobs": [1]}, "jobs[0]: a table is needed, not 1"),
+        ({"jobs": [{}]}, "jobs[0]: 'kind' is missing"),
+        ({"jobs": [{"kind": "aqau"}]}, "jobs[0].kind: there is no kind of job called 'aqau'; there are operation,"),
+        ({"jobs": [{"kind": "aqua", "colour": 1}]}, "jobs[0]: there is no 'colour' here"),
+        ({"jobs": [{"kind": "aqua", "life": [{"seconds": 1}]}]}, "jobs[0].life[0]: 'status' is missing"),
+        (
+            {"jobs": [{"kind": "aqua", "life": [{"status": "a", "seconds": -1}]}]},
+            "jobs[0].life[0]: the step 'a' must last",
+        ),
+        ({"jobs": [{"kind": "aqua", "life": [{"status": "a", "seconds": "1"}]}]}, "jobs[0].life[0].seconds: a number"),
+        (
+            {"jobs": [{"kind": "aqua", "life": [{"status": "a", "polls": 1.5}]}]},
+            "jobs[0].life[0].polls: a whole number",
+        ),
+        ({"jobs": [{"kind": "aqua", "life": []}]}, "jobs[0]: a life needs at least one step"),
+        ({"jobs": [{"kind": "aqua", "life": [{"status": "a"}, {"status": "b"}]}]}, "jobs[0]: the step 'a' would last"),
+        ({"jobs": [{"kind": "aqua", "seconds": 1, "polls": 1}]}, "jobs[0]: a life lasts either"),
+        (
+            {"jobs": [{"kind": "aqua", "id": "1"}, {"kind": "aqua", "id": "1"}]},
+            "jobs[1]: there is already a job aqua:1",
+        ),
+        ({"jobs": [{"kind": "aqua", "id": "1", "count": 2}]}, "jobs[0]: several jobs cannot share one id"),
+        ({"documents": [{"kind": "aqua", "document": {}}]}, "documents[0]: the document of the kind 'aqua'"),
+        ({"limits": {"rate": [[1]]}}, "limits.rate[0]: a rate limit is a pair"),
+        ({"limits": {"rate": [[0, 1]]}}, "limits.rate[0]: a rate limit needs"),
+        ({"limits": {"concurrency": True}}, "limits.concurrency: a whole number"),
+        ({"faults": [{"effect": "gremlins"}]}, "faults[0]: there is no fault named 'gremlins'"),
+        ({"faults": [{"effect": {"kind": "gremlin"}}]}, "faults[0].effect: there is no effect of the kind 'gremlin'"),
+        ({"faults": [{"effect": {"kind": "delay"}}]}, "faults[0].effect: "),
+        ({"faults": [{"effect": "slow", "path": "("}]}, "faults[0]: the path '(' is not a regular expression"),
+    ],
+    ids=str,
+)
+async def test_nonsense_is_refused_with_its_place_and_nothing_is_used(scenario, complaint):
+    async with emulator.running() as zuora:
+        with pytest.raises(ConfigurationError) as caught:
+            zuora.load_scenario({**scenario, "invoices": [{"Id": "1"}]} if "job" not in scenario else scenario)
+        assert str(caught.value).startswith(complaint)
+        assert "\n" not in str(caught.value)
+        assert (zuora.jobs, zuora.stock.invoices) == ([], {})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "complaint"),
+    [
+        ("a.yaml", "", "ending in .toml or .json"),
+        ("a.toml", "[[jobs]", "cannot be read"),
+        ("a.json", "[]", "a table is needed"),
+        ("a.toml", "jobs = 1", "jobs: a list is needed"),
+        ("gone.toml", None, "cannot be read"),
+    ],
+)
+async def test_bad_files(name, text, complaint, tmp_path):
+    path = tmp_path / name
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ConfigurationError, match=complaint) as caught:
+        async with emulator.running(scenario=path):
+            pass
+    assert str(caught.value).startswith(f"{path}: ")

@@ -1,0 +1,145 @@
+"""Watch Zuora's slow jobs until they end.
+
+Floats are seconds, sizes are bytes, money is Decimal, moments are aware datetimes; said here once.
+
+    async with ZuoraClient(Settings.from_env()) as client, JobWatcher(client) as watcher:
+        outcome = await watcher.watch(AQUA.handle("e20b07474688ad5001468daf10e501de"), timeout=3600)
+        job = outcome.unwrap()
+"""
+
+from zuora_jobs.client import ZuoraClient
+from zuora_jobs.errors import (
+    ApiError,
+    CancellationNotSupported,
+    ConfigurationError,
+    ConnectionFailed,
+    Forbidden,
+    InvalidHandle,
+    JobCancelled,
+    JobError,
+    JobFailed,
+    JobLost,
+    MalformedResponse,
+    NotFound,
+    RateLimited,
+    Reason,
+    Rejected,
+    ResponseTimeout,
+    ServerError,
+    TransportError,
+    Unauthorized,
+    UnknownStatus,
+    WatcherClosed,
+    WatchTimedOut,
+    ZuoraJobsError,
+)
+from zuora_jobs.protocol.kinds import (
+    AQUA,
+    BULK_PDF,
+    CREDIT_MEMO_APPLY,
+    KINDS,
+    OPERATION,
+    JobHandle,
+    JobKind,
+    Phase,
+)
+from zuora_jobs.protocol.models import (
+    AquaBatch,
+    AquaJob,
+    BulkPdfJob,
+    CreditMemoApplyJob,
+    DocumentIds,
+    Invoice,
+    JobDocument,
+    OperationJob,
+    ResultFile,
+)
+from zuora_jobs.settings import ENVIRONMENTS, Settings
+from zuora_jobs.transport.limits import Budget
+from zuora_jobs.transport.retry import Patience
+from zuora_jobs.watching.cadence import Cadence
+from zuora_jobs.watching.events import (
+    CancelRefused,
+    Event,
+    Finished,
+    JobEvent,
+    LostContact,
+    Observed,
+    Observer,
+    Recovered,
+    Retrying,
+    StatusChanged,
+    Throttled,
+    UnknownStatusSeen,
+)
+from zuora_jobs.watching.fleet import Statistics
+from zuora_jobs.watching.outcome import Cancelled, Failed, Lost, Outcome, Succeeded
+from zuora_jobs.watching.watcher import JobWatcher
+
+__all__ = [
+    "AQUA",
+    "BULK_PDF",
+    "CREDIT_MEMO_APPLY",
+    "ENVIRONMENTS",
+    "KINDS",
+    "OPERATION",
+    "ApiError",
+    "AquaBatch",
+    "AquaJob",
+    "Budget",
+    "BulkPdfJob",
+    "Cadence",
+    "CancelRefused",
+    "CancellationNotSupported",
+    "Cancelled",
+    "ConfigurationError",
+    "ConnectionFailed",
+    "CreditMemoApplyJob",
+    "DocumentIds",
+    "Event",
+    "Failed",
+    "Finished",
+    "Forbidden",
+    "InvalidHandle",
+    "Invoice",
+    "JobCancelled",
+    "JobDocument",
+    "JobError",
+    "JobEvent",
+    "JobFailed",
+    "JobHandle",
+    "JobKind",
+    "JobLost",
+    "JobWatcher",
+    "Lost",
+    "LostContact",
+    "MalformedResponse",
+    "NotFound",
+    "Observed",
+    "Observer",
+    "OperationJob",
+    "Outcome",
+    "Patience",
+    "Phase",
+    "RateLimited",
+    "Reason",
+    "Recovered",
+    "Rejected",
+    "ResponseTimeout",
+    "ResultFile",
+    "Retrying",
+    "ServerError",
+    "Settings",
+    "Statistics",
+    "StatusChanged",
+    "Succeeded",
+    "Throttled",
+    "TransportError",
+    "Unauthorized",
+    "UnknownStatus",
+    "UnknownStatusSeen",
+    "WatchTimedOut",
+    "WatcherClosed",
+    "ZuoraClient",
+    "ZuoraJobsError",
+]

@@ -1,0 +1,73 @@
+"""Events as JSON lines: one object a line, each with `event` and `at`; those about a job with `handle`, `kind`, `id`.
+
+Documents carry Zuora's own field names, exactly as received, presigned URLs included: they are the result.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import simplejson
+
+from zuora_jobs.protocol import wire
+from zuora_jobs.watching import events
+from zuora_jobs.watching.outcome import Failed, Lost, Outcome, Succeeded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from zuora_jobs.errors import ZuoraJobsError
+
+
+def to_line(event: events.Event) -> str:
+    """Write *event* on one line."""
+    return dumps(to_object(event))
+
+
+def dumps(value: object, *, indent: int | None = None) -> str:
+    """Write JSON; a Decimal becomes the number with just its digits."""
+    return simplejson.dumps(value, use_decimal=True, ensure_ascii=False, indent=indent)
+
+
+def to_object(event: events.Event) -> dict[str, Any]:
+    """Give *event* as a JSON object."""
+    about: dict[str, Any] = {"event": event.name, "at": event.at.isoformat(timespec="milliseconds")}
+    if isinstance(event, events.JobEvent):
+        about |= {"handle": str(event.handle), "kind": event.handle.kind.name, "id": event.handle.id}
+    return about | _DETAILS[type(event)](event)
+
+
+def outcome_object(outcome: Outcome[Any]) -> dict[str, Any]:
+    """Give *outcome* as a JSON object."""
+    reasons = outcome.reasons if isinstance(outcome, Failed) else ()
+    return {
+        "outcome": outcome.name,
+        "status": outcome.status,
+        "partial": isinstance(outcome, Succeeded) and outcome.partial,
+        "polls": outcome.polls,
+        "elapsed": round(outcome.elapsed, 3),
+        "job": wire.to_json(outcome.job) if outcome.job is not None else None,
+        "reasons": [{"code": reason.code, "message": reason.message} for reason in reasons],
+        "error": _error(outcome.error) if isinstance(outcome, Lost) else None,
+    }
+
+
+def _error(error: ZuoraJobsError) -> dict[str, str]:
+    return {"type": type(error).__name__, "message": str(error)}
+
+
+def _observed(event: events.Observed) -> dict[str, Any]:
+    return {"status": event.status, "phase": event.phase.value if event.phase else None, "polls": event.polls}
+
+
+_DETAILS: Final[dict[type[events.Event], Callable[[Any], dict[str, Any]]]] = {
+    events.Observed: _observed,
+    events.StatusChanged: lambda event: {"before": event.before, "status": event.status},
+    events.UnknownStatusSeen: lambda event: {"status": event.status},
+    events.Retrying: lambda event: {"delay": round(event.delay, 3), "error": _error(event.error)},
+    events.CancelRefused: lambda event: {"error": _error(event.error)},
+    events.Finished: lambda event: outcome_object(event.outcome),
+    events.Throttled: lambda event: {"seconds": round(event.seconds, 3)},
+    events.LostContact: lambda event: {"seconds": round(event.seconds, 3), "error": _error(event.error)},
+    events.Recovered: lambda event: {"seconds": round(event.seconds, 3)},
+}

@@ -1,0 +1,214 @@
+"""What a person sees: live bars on a terminal, a quiet line now and then elsewhere, and a table at the end."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+
+from rich import box
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from zuora_jobs.protocol.messages import one_line
+from zuora_jobs.watching import events
+from zuora_jobs.watching.outcome import Failed, Lost, Outcome, Succeeded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    from zuora_jobs.protocol.kinds import JobHandle
+    from zuora_jobs.watching.fleet import Statistics
+
+STYLES: Final = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "lost": "magenta"}
+QUIET_INTERVAL: Final = 10.0
+"""Seconds between two progress lines where nobody watches live."""
+
+WIDE: Final = 10_000
+"""Columns for output that is not a terminal: nothing is wrapped or cut."""
+
+
+class View(Protocol):
+    """Shows how a run goes, while it goes."""
+
+    def __enter__(self) -> Self:
+        """Begin."""
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End."""
+
+    def __call__(self, event: events.Event) -> None:
+        """Show *event*."""
+
+
+def view_of(handles: Iterable[JobHandle[Any]], console: Console, statistics: Callable[[], Statistics]) -> View:
+    """Choose the view that suits *console*."""
+    return (LiveView if console.is_terminal else QuietView)(handles, console, statistics)
+
+
+class _Tally:
+    """What both views count."""
+
+    def __init__(
+        self, handles: Iterable[JobHandle[Any]], console: Console, statistics: Callable[[], Statistics]
+    ) -> None:
+        self.console = console
+        self.statistics = statistics
+        self.totals = Counter(handle.kind.name for handle in handles)
+        self.ended: Counter[str] = Counter()
+        self.outcomes: Counter[str] = Counter()
+        self.notice = ""
+        self._statuses: dict[JobHandle[Any], str] = {}
+
+    def take(self, event: events.Event) -> None:
+        """Count *event*."""
+        match event:
+            case events.Observed():
+                self._statuses[event.handle] = one_line(event.status, 24)
+            case events.Finished():
+                self._statuses.pop(event.handle, None)
+                self.ended[event.handle.kind.name] += 1
+                self.outcomes[event.outcome.name] += 1
+            case events.Throttled():
+                self.notice = f"throttled: the server asks to wait {event.seconds:.0f} s"
+            case events.LostContact():
+                self.notice = f"no answer for {event.seconds:.0f} s, watching on: {event.error}"
+            case events.Recovered():
+                self.notice = f"answered again after {event.seconds:.0f} s"
+
+    def statuses(self, kind: str) -> str:
+        """How many open jobs of *kind* have which status."""
+        counts = Counter(status for handle, status in self._statuses.items() if handle.kind.name == kind)
+        return " · ".join(f"{status} {count}" for status, count in counts.most_common(3))
+
+    def ends(self) -> str:
+        """How many jobs have ended how."""
+        return ", ".join(f"{count} {name}" for name in STYLES if (count := self.outcomes[name])) or "none ended yet"
+
+
+class LiveView(_Tally):
+    """A bar a kind, redrawn in place."""
+
+    def __init__(
+        self, handles: Iterable[JobHandle[Any]], console: Console, statistics: Callable[[], Statistics]
+    ) -> None:
+        super().__init__(handles, console, statistics)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("[dim]{task.fields[statuses]}"),
+            console=console,
+            auto_refresh=False,
+        )
+        self._bars: dict[str, TaskID] = {
+            kind: self._progress.add_task(kind, total=total, statuses="") for kind, total in self.totals.items()
+        }
+        self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=8, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def __call__(self, event: events.Event) -> None:
+        """Show *event*."""
+        self.take(event)
+        if isinstance(event, events.Finished):
+            self._progress.advance(self._bars[event.handle.kind.name])
+
+    def _draw(self) -> Group:
+        for kind, bar in self._bars.items():
+            self._progress.update(bar, statuses=escape(self.statuses(kind)))
+        spent = self.statistics()
+        foot = Text(f"{self.ends()} · {spent.requests} requests, {spent.looking} under way", style="dim")
+        parts = [self._progress.get_renderable(), foot]
+        if self.notice:
+            parts.append(Text(self.notice, style="yellow"))
+        return Group(*parts)
+
+
+class QuietView(_Tally):
+    """A line every now and then, and one for what a person should know."""
+
+    def __enter__(self) -> Self:
+        self._last = time.perf_counter()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        return None
+
+    def __call__(self, event: events.Event) -> None:
+        """Show *event*."""
+        self.take(event)
+        if self.notice:
+            self._say(self.notice)
+            self.notice = ""
+        elif time.perf_counter() - self._last >= QUIET_INTERVAL:
+            self._last = time.perf_counter()
+            spent = self.statistics()
+            self._say(f"{self.ended.total()} of {self.totals.total()} ended ({self.ends()}), {spent.requests} requests")
+
+    def _say(self, text: str) -> None:
+        self.console.print(Text(text), soft_wrap=True)
+
+
+def result_console(width: int | None = None) -> Console:
+    """Give the console for results: the terminal as it is; where stdout is none, lines of any length."""
+    console = Console(highlight=False, width=width)
+    return console if console.is_terminal or width else Console(highlight=False, width=WIDE)
+
+
+def outcome_table(outcomes: Iterable[Outcome[Any]]) -> Table:
+    """Draw how each job ended."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("job", overflow="fold")
+    table.add_column("outcome")
+    table.add_column("status")
+    table.add_column("polls", justify="right")
+    table.add_column("seconds", justify="right")
+    table.add_column("why, and what it left", overflow="fold")
+    for outcome in outcomes:
+        partial = " (partial)" if isinstance(outcome, Succeeded) and outcome.partial else ""
+        table.add_row(
+            Text(str(outcome.handle)),
+            Text(outcome.name + partial, style=STYLES[outcome.name]),
+            Text(one_line(outcome.status or "-", 40)),
+            str(outcome.polls),
+            f"{outcome.elapsed:.1f}",
+            Text(_remark(outcome)),
+        )
+    return table
+
+
+def _remark(outcome: Outcome[Any]) -> str:
+    said = []
+    if isinstance(outcome, Failed):
+        said.append(one_line("; ".join(map(str, outcome.reasons))) or "Zuora gives no reason")
+    if isinstance(outcome, Lost):
+        said.append(f"{type(outcome.error).__name__}: {one_line(str(outcome.error))}")
+    if outcome.files:
+        said.append(f"{len(outcome.files)} file{'s' if len(outcome.files) > 1 else ''}")
+    return "; ".join(said)
+
+
+def summary(outcomes: Iterable[Outcome[Any]], statistics: Statistics) -> str:
+    """Say how a run went, in a line."""
+    counts = Counter(outcome.name for outcome in outcomes)
+    ends = ", ".join(f"{counts[name]} {name}" for name in STYLES if counts[name])
+    waited = f", {statistics.held_seconds:.0f} s throttled" if statistics.held_seconds else ""
+    return f"{counts.total()} jobs: {ends}; {statistics.polls} polls, {statistics.requests} requests{waited}"

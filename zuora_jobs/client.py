@@ -1,0 +1,155 @@
+"""ZuoraClient: one method per endpoint, over `retrying(authorized(limited(http)))`."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from random import Random
+from typing import TYPE_CHECKING, Any, Self
+
+from zuora_jobs.errors import CancellationNotSupported, WatcherClosed
+from zuora_jobs.protocol import messages
+from zuora_jobs.protocol.kinds import JobHandle, JobKind, JobT
+from zuora_jobs.protocol.models import Invoice
+from zuora_jobs.transport.auth import Bearer, authorized
+from zuora_jobs.transport.http import HttpTransport
+from zuora_jobs.transport.limits import Budget, Limiter, Permit, limited
+from zuora_jobs.transport.retry import Patience, retrying
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from types import TracebackType
+
+    from zuora_jobs.settings import Settings
+    from zuora_jobs.transport import Send
+
+
+class ZuoraClient:
+    """One tenant, and what may be spent on it. To be used inside `async with`, by any number of tasks and watchers.
+
+    Args:
+        settings: which tenant, as whom.
+        budget: requests a second and at once, over everything this client does; by default what suits the tenant.
+        patience: how long a call of this class keeps trying. A watcher has its own.
+        send: carries a request instead of the aiohttp session: for tests, or for another HTTP library.
+        rng: where jitter comes from.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        budget: Budget | None = None,
+        *,
+        patience: Patience | None = None,
+        send: Send | None = None,
+        rng: Random | None = None,
+    ) -> None:
+        self.settings = settings
+        self.budget = budget or Budget.for_tenant(settings.base_url)
+        self.patience = patience or Patience()
+        self.rng = rng or Random()  # noqa: S311 - jitter, not secrets
+        self._given_send = send
+        self._headers: dict[JobKind[Any], Mapping[str, str]] = {}
+        self._open: AsyncExitStack | None = None
+
+    def __repr__(self) -> str:
+        return f"<ZuoraClient {self.settings.base_url} {'open' if self._open else 'closed'}>"
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            http = self._given_send
+            if http is None:
+                http = await stack.enter_async_context(HttpTransport(self.settings))
+            self.limiter = Limiter(self.budget)
+            stack.callback(self.limiter.close)
+            # token requests have a limit of their own at Zuora, and must not wait behind what waits for them
+            bearer = Bearer(self.settings, retrying(http, self.patience, self.rng))
+            self._send_once: Send = authorized(limited(http, self.limiter), bearer)
+            self._send: Send = retrying(self._send_once, self.patience, self.rng)
+            self._open = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        stack, self._open = self._open, None
+        if stack is not None:
+            await stack.__aexit__(exc_type, exc, traceback)
+
+    async def job(self, handle: JobHandle[JobT]) -> JobT:
+        """Get a job's document, trying again what passes.
+
+        Wire: GET, the path in the kind's row.
+
+        Raises:
+            ApiError: Zuora says no; NotFound among them.
+            TransportError: nobody answered for as long as the client's patience lasted.
+            MalformedResponse: the answer is no such document.
+        """
+        request = messages.job_request(handle, self._headers_for(handle.kind))
+        return messages.decipher(request, await self._sending(request), handle.kind.model)
+
+    async def look(self, handle: JobHandle[JobT], permit: Permit | None = None) -> JobT:
+        """Get a job's document in one attempt, using up *permit*; whoever schedules the attempts decides about another.
+
+        Raises:
+            ApiError, TransportError, MalformedResponse: as `job`, at the first.
+        """
+        self._check_open()
+        request = messages.job_request(handle, self._headers_for(handle.kind), permit)
+        return messages.decipher(request, await self._send_once(request), handle.kind.model)
+
+    async def cancel_job(self, handle: JobHandle[JobT]) -> JobT:
+        """Ask Zuora to cancel a job; the answer is the job's document, whose status tells what came of it.
+
+        You do not get the job's end from here where the job had ended before: then Zuora refuses, and this raises.
+        `JobWatcher.cancel` looks again.
+
+        Wire: DELETE /v1/batch-query/jobs/{jobid}
+        https://developer.zuora.com/v1-api-reference/api/operation/DELETE_BatchQueryJob/
+
+        Raises:
+            CancellationNotSupported: the kind has no cancel route; nothing was sent.
+            ApiError: refused; Rejected where the job had ended.
+            TransportError: nobody answered; the job may have been cancelled all the same.
+        """
+        check_cancellable(handle)
+        request = messages.cancel_request(handle, self._headers_for(handle.kind))
+        return messages.decipher(request, await self._sending(request), handle.kind.model)
+
+    async def invoice(self, id: str, fields: Iterable[str] | None = None) -> Invoice:  # noqa: A002
+        """Get an invoice, or only some of its *fields* (by Zuora's names, such as `Id`, `Balance`).
+
+        Wire: GET /v1/object/invoice/{id}?fields=…
+
+        Raises:
+            ConfigurationError: the id or a field's name cannot be one; nothing was sent.
+            NotFound: there is no such invoice.
+            ApiError, TransportError, MalformedResponse: as `job`.
+        """
+        request = messages.invoice_request(self.settings, id, fields)
+        return messages.decipher(request, await self._sending(request), Invoice)
+
+    def _headers_for(self, kind: JobKind[Any]) -> Mapping[str, str]:
+        if kind not in self._headers:
+            self._headers[kind] = messages.job_headers(self.settings, kind)
+        return self._headers[kind]
+
+    async def _sending(self, request: messages.Request) -> messages.Response:
+        self._check_open()
+        return await self._send(request)
+
+    def _check_open(self) -> None:
+        if self._open is None:
+            message = "the client is closed: use it inside `async with ZuoraClient(...) as client`"
+            raise WatcherClosed(message)
+
+
+def check_cancellable(handle: JobHandle[Any]) -> None:
+    """Make sure that Zuora offers a way to cancel such a job.
+
+    Raises:
+        CancellationNotSupported: it does not.
+    """
+    if handle.kind.cancel is None:
+        message = f"{handle} cannot be cancelled: Zuora offers no way to cancel a job of kind {handle.kind.name}"
+        raise CancellationNotSupported(message)

@@ -1,0 +1,157 @@
+"""One job of the emulator's, as its owner sees it: the handle that `add_job` gives.
+
+- What it is comes from its family's row, when it is what from its life. The two meet here.
+- Asking it anything is free; only a GET that was answered counts as a poll.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+from zuora_jobs.emulator.documents import Birth, View
+from zuora_jobs.emulator.lives import Life, Step
+from zuora_jobs.emulator.replies import Document, overlay
+from zuora_jobs.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from zuora_jobs.emulator.clock import Clock
+    from zuora_jobs.emulator.families import Family
+
+HALFWAY = 0.5
+"""How far a job had come that a script, not a DELETE, says was cancelled."""
+
+
+class Job:
+    """A job with a scripted life."""
+
+    def __init__(
+        self,
+        family: Family,
+        job_id: str,
+        life: Sequence[Step],
+        clock: Clock,
+        base_url: str,
+        *,
+        fields: Mapping[str, Any],
+        cancel_takes: float = 0.0,
+        cancel_loses_to: str | None = None,
+        verbatim: Document | None = None,
+    ) -> None:
+        self.family = family
+        self.id = job_id
+        self.polls = 0
+        """GETs answered so far."""
+        now = clock.now()
+        self._clock = clock
+        self._base_url = base_url
+        self._life = Life(life, now)
+        self._fields = fields
+        self._cancel_takes = cancel_takes
+        self._cancel_loses_to = cancel_loses_to
+        self._stopped_at: float | None = None
+        self._verbatim = verbatim
+        rng = random.Random(job_id)  # noqa: S311 - plausible, not secret
+        born = {} if verbatim is not None else family.birth(Birth(job_id, rng, clock.wall(now), fields))
+        self._born: Document = overlay(born, fields)
+
+    def __repr__(self) -> str:
+        return f"<Job {self.handle} {self.status!r}, {self.polls} polls>"
+
+    @property
+    def kind(self) -> str:
+        """The name of its family."""
+        return self.family.name
+
+    @property
+    def handle(self) -> str:
+        """`kind:id`."""
+        return f"{self.family.name}:{self.id}"
+
+    @property
+    def file_ids(self) -> list[str]:
+        """The ids of the result files that it may come to have."""
+        return [batch["fileId"] for batch in self._born.get("batches", []) if "fileId" in batch]
+
+    @property
+    def status(self) -> str:
+        """Its status now."""
+        return self._life.at(self._clock.now()).status
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self._ended_moment(self._clock.now()) is not None
+
+    @property
+    def ended_at(self) -> float | None:
+        """When it ended, as `loop.time()` tells it; None while it runs, or dwells in a status nobody knows."""
+        moment = self._ended_moment(self._clock.now())
+        return None if moment is None else self._clock.on_loop(moment)
+
+    def document(self) -> Document:
+        """What a GET would answer now. It does not count as one."""
+        if self._verbatim is not None:
+            return self._verbatim
+        now = self._clock.now()
+        step = self._life.at(now)
+        ended = self._ended_moment(now)
+        view = View(
+            born=self._born,
+            status=step.status,
+            progress=self._progress(now, ended),
+            ended=None if ended is None else self._clock.wall(ended),
+            base_url=self._base_url,
+        )
+        document: Document = overlay({**self._born, **self.family.now(view)}, self._fields)
+        for _, lived in self._life.lived(now):
+            if lived.fields:
+                document = overlay(document, lived.fields)
+        return document
+
+    def show(self) -> Document:
+        """Answer a GET: the document, counted as seen."""
+        document = self.document()
+        self._life.show(self._clock.now())
+        self.polls += 1
+        return document
+
+    def become(self, status: str, **fields: Any) -> None:  # noqa: ANN401 - any JSON value goes
+        """Be *status* from now on, for ever, whatever the script said; *fields* are laid over the document."""
+        self.live([Step(status, fields=fields)])
+
+    def live(self, life: Sequence[Step]) -> None:
+        """Begin *life* now in place of the rest of the script."""
+        self._life.replace(life, self._clock.now())
+
+    def cancel(self) -> bool:
+        """Do what a DELETE does; False if the job has ended, which it may do at this very moment if scripted so."""
+        if self.family.cancel is None:
+            msg = f"a job of the kind {self.kind!r} cannot be cancelled"
+            raise ConfigurationError(msg)
+        if self._verbatim is not None:
+            return not self.ended
+        if not self.ended and self._cancel_loses_to is not None:
+            self.become(self._cancel_loses_to)
+        if self.ended:
+            return False
+        if self._stopped_at is None:
+            now = self._clock.now()
+            self._stopped_at = self._life.progress(now)
+            lasting = [Step(self.status, self._cancel_takes)] if self._cancel_takes else []
+            self._life.replace([*lasting, Step(self.family.cancel.status)], now)
+        return True
+
+    def _progress(self, now: float, ended: float | None) -> float:
+        if self._stopped_at is not None:
+            return self._stopped_at
+        if ended is None:
+            return self._life.progress(now)
+        cancel = self.family.cancel
+        return HALFWAY if cancel is not None and self.status == cancel.status else 1.0
+
+    def _ended_moment(self, now: float) -> float | None:
+        endings = self.family.endings
+        return next((moment for moment, step in self._life.lived(now) if step.status in endings), None)

@@ -1,0 +1,139 @@
+"""What the emulator answers, before it is HTTP: a status, a document, some headers.
+
+- One function per shape of refusal that Zuora's pages know; a shape is never built anywhere else.
+  https://developer.zuora.com/docs/guides/error-handling  https://developer.zuora.com/docs/guides/error-codes
+- Codes are text where the status tells of the error, and numbers in bodies under HTTP 200, as they have been seen.
+- Money is exact: a Decimal is written digit for digit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from attrs import field, frozen
+
+JSON = "application/json"
+HTML = "text/html"
+XML = "application/xml"
+CSV = "text/csv"
+ZIP = "application/zip"
+
+Document = dict[str, Any]
+
+OK = 200
+PARTIAL_CONTENT = 206
+BAD_REQUEST = 400
+UNAUTHORIZED = 401
+FORBIDDEN = 403
+NOT_FOUND = 404
+METHOD_NOT_ALLOWED = 405
+RANGE_NOT_SATISFIABLE = 416
+TOO_MANY_REQUESTS = 429
+BAD_GATEWAY = 502
+
+CODE_RATE = 70
+CODE_CONCURRENCY = 50000070
+CODE_BAD_VALUE = "50000020"
+CODE_NOT_FOUND = 50000040
+CODE_METHOD = "50000045"
+
+
+@frozen
+class Reply:
+    """An answer on its way out."""
+
+    status: int = OK
+    body: bytes | Document = b""
+    """Bytes go out as they are, a document as JSON."""
+    headers: Mapping[str, str] = field(factory=dict)
+    content_type: str = JSON
+    handle: str | None = None
+    """The job it is about, for the log."""
+    sent: float = 1.0
+    """How much of the body goes out before the connection is cut; 1 is all of it, and no cut."""
+    dropped: bool = False
+    """Cut the connection instead of answering."""
+
+    def content(self) -> bytes:
+        """The body as bytes."""
+        return self.body if isinstance(self.body, bytes) else to_json(self.body)
+
+
+def to_json(value: object) -> bytes:
+    """*value* as JSON, every Decimal digit for digit."""
+    try:
+        return json.dumps(value).encode()
+    except TypeError:  # the C encoder knows no Decimal; only invoices have them
+        return _exactly(value).encode()
+
+
+def _exactly(value: object) -> str:
+    match value:
+        case Decimal() if not value.is_finite():
+            msg = f"{value} cannot be written as a JSON number"
+            raise ValueError(msg)
+        case Decimal():
+            return format(value, "f")
+        case Mapping():
+            return "{" + ", ".join(f"{json.dumps(str(key))}: {_exactly(item)}" for key, item in value.items()) + "}"
+        case list() | tuple():
+            return "[" + ", ".join(map(_exactly, value)) + "]"
+        case _:
+            return json.dumps(value)
+
+
+def overlay(base: Any, patch: Any) -> Any:  # noqa: ANN401 - any JSON value goes
+    """*patch* laid over *base*: objects key by key, lists of objects item by item, all else replaced."""
+    if isinstance(base, Mapping) and isinstance(patch, Mapping):
+        return {**base, **{key: overlay(base[key], item) if key in base else item for key, item in patch.items()}}
+    if _is_objects(base) and _is_objects(patch):
+        return [*map(overlay, base, patch), *base[len(patch) :], *patch[len(base) :]]
+    return patch
+
+
+def _is_objects(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, Mapping) for item in value)
+
+
+def refused(status: int, code: str | int, message: str, **ids: str) -> Reply:
+    """Refuse as v1 does: `{"success": false, "processId", "requestId", "reasons": [{code, message}]}`."""
+    return Reply(status, {"success": False, **ids, "reasons": [{"code": code, "message": message}]})
+
+
+def throttled(code: int, message: str, **headers: str) -> Reply:
+    """Refuse as the gateway does when there are too many requests: `{"reasons": [{code, message}]}`.
+
+    https://developer.zuora.com/docs/guides/rate-limits
+    """
+    body = {"reasons": [{"code": code, "message": message}]}
+    return Reply(TOO_MANY_REQUESTS, body, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def unauthorized(message: str = "Authentication error") -> Reply:
+    """Refuse for want of a valid token: `{"message"}`, the shape that the generated client types for every route."""
+    realms = 'Bearer realm="Zuora REST API", Basic realm="Zuora REST API", ZSession realm="Zuora REST API"'
+    return Reply(UNAUTHORIZED, {"message": message}, {"WWW-Authenticate": realms})
+
+
+def refused_flatly(status: int, code: int, message: str) -> Reply:
+    """Refuse as the token endpoint and AQuA do: `{"code": int, "message"}`."""
+    return Reply(status, {"code": code, "message": message})
+
+
+def refused_by_crud(code: str, message: str) -> Reply:
+    """Refuse as the CRUD calls do, in capitals: `{"Errors": [{Code, Message}], "Success": false}`."""
+    return Reply(BAD_REQUEST, {"Errors": [{"Code": code, "Message": message}], "Success": False})
+
+
+def nothing_by_crud() -> Reply:
+    """Say that a CRUD object does not exist: `{"done", "records", "size"}`."""
+    return Reply(NOT_FOUND, {"done": True, "records": [], "size": 0})
+
+
+def refused_by_store(status: int, code: str, message: str) -> Reply:
+    """Refuse as the file store behind presigned URLs does: XML, and nothing of Zuora's."""
+    xml = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>'
+    return Reply(status, xml.encode(), content_type=XML)

@@ -1,0 +1,1 @@
+"""What Zuora says: documents, kinds of jobs, requests and answers as values. No await, no socket, no clock."""

@@ -1,0 +1,364 @@
+"""Requests and answers as values, and the one place where an answer becomes a document or an exception.
+
+Zuora says no in eleven shapes, some of them under HTTP 200; `_SHAPES` lists them. Two levels of success are told apart:
+`success` speaks of the call, `status` of the job. Hence a body with `success: false` is a refusal, unless it is the
+document of a job that failed; and nothing that says `success: false` is ever read as a job that succeeded.
+
+Sources: https://developer.zuora.com/docs/guides/error-handling and /docs/guides/error-codes; the seed pages named in
+`models.py`; AQuA's codes https://docs.zuora.com (Aggregate Query API, error codes).
+"""
+
+from __future__ import annotations
+
+import re
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import urlencode
+
+from attrs import field, frozen
+
+from zuora_jobs.errors import (
+    ApiError,
+    ConfigurationError,
+    Forbidden,
+    MalformedResponse,
+    NotFound,
+    RateLimited,
+    Reason,
+    Rejected,
+    ServerError,
+    Unauthorized,
+)
+from zuora_jobs.protocol import wire
+from zuora_jobs.protocol.kinds import IDENTIFIER, JobHandle, JobKind, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from zuora_jobs.errors import ZuoraJobsError
+    from zuora_jobs.settings import Settings
+
+T = TypeVar("T")
+
+LONGEST_IDEMPOTENCY_KEY: Final = 255
+_FIELD_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
+_TITLE: Final = re.compile(rb"<title[^>]*>\s*([^<]{1,80})", re.IGNORECASE)
+
+
+@frozen
+class Request:
+    """What is asked of Zuora."""
+
+    method: str
+    path: str
+    """From the root, already quoted."""
+    query: str = ""
+    """Already quoted, without the question mark."""
+    headers: Mapping[str, str] = field(factory=dict)
+    body: bytes | None = field(default=None, repr=False)
+    authorization: str | None = field(default=None, repr=False)
+    kind: JobKind[Any] | None = None
+    """The family whose document is asked for; None where no job is."""
+    permit: Any = field(default=None, repr=False, eq=False)
+    """A place in the budget that has been taken for this request (`transport/limits.py`); None: it has still to be."""
+
+    def __attrs_post_init__(self) -> None:
+        key = self.headers.get("Idempotency-Key")
+        if key is not None and self.method != "POST":
+            message = f"Zuora refuses an Idempotency-Key on {self.method}: it is for POST only"
+            raise ConfigurationError(message)
+        if key is not None and not 1 <= len(key) <= LONGEST_IDEMPOTENCY_KEY:
+            message = f"an Idempotency-Key has 1 to {LONGEST_IDEMPOTENCY_KEY} characters, not {len(key)}"
+            raise ConfigurationError(message)
+
+    @property
+    def may_be_repeated(self) -> bool:
+        """Whether sending it twice has the effect of sending it once."""
+        return self.method in {"GET", "DELETE"} or "Idempotency-Key" in self.headers
+
+
+@frozen
+class Response:
+    """What Zuora answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Looked up by lower-case names: of lower case, or ignoring case."""
+    body: bytes = field(repr=False)
+
+    @cached_property
+    def json(self) -> Any:
+        """The body, parsed once.
+
+        Raises:
+            MalformedResponse: it is not JSON.
+        """
+        return wire.parse(self.body)
+
+
+def job_headers(settings: Settings, kind: JobKind[Any]) -> dict[str, str]:
+    """Give the headers that the page of this family offers, where the settings have a value for them."""
+    offered = {
+        "Zuora-Track-Id": settings.track_id,
+        "Zuora-Entity-Ids": settings.entity_id,
+        "Zuora-Org-Ids": ",".join(settings.org_ids) if kind.org_scoped else None,
+        "Zuora-Version": settings.zuora_version,
+    }
+    return {name: value for name, value in offered.items() if value}
+
+
+def job_request(handle: JobHandle[Any], headers: Mapping[str, str], permit: object = None) -> Request:
+    """Ask how a job stands. Wire: GET, the path in its kind's row."""
+    return Request("GET", handle.kind.watch.format(id=handle.id), headers=headers, kind=handle.kind, permit=permit)
+
+
+def cancel_request(handle: JobHandle[Any], headers: Mapping[str, str]) -> Request:
+    """Ask for a job to be cancelled.
+
+    Wire: DELETE /v1/batch-query/jobs/{jobid} -> the job's document
+    https://developer.zuora.com/v1-api-reference/api/operation/DELETE_BatchQueryJob/
+    """
+    if handle.kind.cancel is None:
+        raise AssertionError(handle)
+    return Request("DELETE", handle.kind.cancel.format(id=handle.id), headers=headers, kind=handle.kind)
+
+
+def invoice_request(settings: Settings, id: str, fields: Iterable[str] | None) -> Request:  # noqa: A002
+    """Ask for an invoice.
+
+    Wire: GET /v1/object/invoice/{id}?fields=A,B
+
+    Raises:
+        ConfigurationError: the id or a field's name has characters it cannot have.
+    """
+    if not isinstance(id, str) or not IDENTIFIER.fullmatch(id):
+        message = f"{str(id)[:80]!r} cannot be the id of an invoice: it has 1 to 128 letters, digits, - or _"
+        raise ConfigurationError(message)
+    if isinstance(fields, str):
+        message = f"fields must be a list of names, such as ['Id', 'Balance'], not the text {fields[:80]!r}"
+        raise ConfigurationError(message)
+    names = list(fields or ())
+    for name in names:
+        if not isinstance(name, str) or not _FIELD_NAME.fullmatch(name):
+            message = f"{str(name)[:80]!r} cannot be the name of an invoice's field: use names such as Id or Balance"
+            raise ConfigurationError(message)
+    offered = {
+        "Zuora-Track-Id": settings.track_id,
+        "Zuora-Entity-Ids": settings.entity_id,
+        "X-Zuora-WSDL-Version": settings.wsdl_version,
+    }
+    return Request(
+        "GET",
+        f"/v1/object/invoice/{id}",
+        query=urlencode({"fields": ",".join(names)}, safe=",") if names else "",
+        headers={name: value for name, value in offered.items() if value},
+    )
+
+
+def token_request(settings: Settings) -> Request:
+    """Ask for a bearer token.
+
+    Wire: POST /oauth/token, form-encoded -> {"access_token": str, "token_type": "bearer", "expires_in": int, …}
+    https://developer.zuora.com/docs/guides/authentication
+    """
+    form = {
+        "client_id": settings.client_id,
+        "client_secret": settings.client_secret,
+        "grant_type": "client_credentials",
+    }
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    if settings.track_id:
+        headers["Zuora-Track-Id"] = settings.track_id
+    return Request("POST", "/oauth/token", headers=headers, body=urlencode(form).encode())
+
+
+def decipher(request: Request, response: Response, model: type[T]) -> T:
+    """Turn an answer into a document, or into the exception that says what is wrong with it.
+
+    Raises:
+        ApiError: Zuora says no, in whatever shape.
+        MalformedResponse: the answer makes no sense.
+    """
+    if error := fault(request, response):
+        raise error
+    if model in wire.EXACT:
+        return wire.read(response.body, model)
+    return wire.structure(model, response.json)
+
+
+def fault(request: Request, response: Response) -> ZuoraJobsError | None:
+    """Tell what is wrong with an answer, or None when it is a document."""
+    try:
+        document = response.json
+    except MalformedResponse as error:
+        if 200 <= response.status < 300:  # noqa: PLR2004
+            what = f"{request.method} {request.path}: {error}{_kind_of_body(response)}"
+            return MalformedResponse(what, problems=error.problems)
+        document = None
+    if 200 <= response.status < 300 and not _says_no(request, document):  # noqa: PLR2004
+        return None
+    reasons = _reasons(document, response)
+    error_class = _class_of(response, document, reasons)
+    request_id = response.headers.get("zuora-request-id") or _text_at(document, "requestId")
+    told = one_line("; ".join(map(str, reasons))) or "no reason given" + _kind_of_body(response)
+    message = f"{request.method} {request.path}: HTTP {response.status}: {told}"
+    if request_id:
+        message += f" (request id {request_id[:64]})"
+    return error_class(
+        message,
+        status=response.status,
+        reasons=reasons,
+        request_id=request_id,
+        retry_after=retry_after(response),
+    )
+
+
+def one_line(text: str, longest: int = 400) -> str:
+    """Make text from outside fit for a log: one line, printable, at most *longest* characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:longest]
+
+
+def retry_after(response: Response) -> float | None:
+    """Tell how many seconds the server asks to wait; None where it does not, or what it says makes no sense.
+
+    `Retry-After` in seconds or as a date (taken against the answer's own `Date`, so no clock is needed), or on a 429
+    `RateLimit-Reset`, in seconds.
+    """
+    asked = response.headers.get("retry-after")
+    if asked is not None:
+        seconds = as_seconds(asked)
+        return seconds if seconds is not None else _until(asked, response.headers.get("date"))
+    return as_seconds(response.headers.get("ratelimit-reset")) if response.status == 429 else None  # noqa: PLR2004
+
+
+def as_seconds(text: str | None) -> float | None:
+    """Read a header that should be a number of seconds, or any count; None where it is not a finite one."""
+    try:
+        number = float(text) if text is not None else None
+    except ValueError:
+        return None
+    return max(0.0, number) if number is not None and isfinite(number) else None
+
+
+def _until(moment: str, now: str | None) -> float | None:
+    try:
+        seconds = (parsedate_to_datetime(moment) - parsedate_to_datetime(now or "")).total_seconds()
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return max(0.0, seconds)
+
+
+def _text_at(document: object, key: str) -> str | None:
+    value = document.get(key) if isinstance(document, dict) else None
+    return value if isinstance(value, str) and value else None
+
+
+def _errors_of(document: dict[str, Any]) -> tuple[Reason, ...]:
+    return wire.reasons_in(document.get("Errors"))
+
+
+def _flat(code: str, message: str) -> Callable[[dict[str, Any]], tuple[Reason, ...]]:
+    def reason(document: dict[str, Any]) -> tuple[Reason, ...]:
+        said = {"code": document.get(code), "message": document.get(message)}
+        return wire.reasons_in([said]) if said["code"] is not None else ()
+
+    return reason
+
+
+def _message_alone(document: dict[str, Any]) -> tuple[Reason, ...]:
+    return wire.reasons_in([{"message": document["message"]}]) if isinstance(document.get("message"), str) else ()
+
+
+def _no_data(document: dict[str, Any]) -> tuple[Reason, ...]:
+    empty = {"done", "records", "size"} <= document.keys() and not document["records"]
+    return (Reason(message="no such object"),) if empty else ()
+
+
+_SHAPES: Final[tuple[Callable[[dict[str, Any]], tuple[Reason, ...]], ...]] = (
+    lambda document: wire.reasons_in(document.get("reasons")),  # v1, with or without `success`; the gateway's 429
+    _errors_of,  # CRUD and Actions: {Errors: [{Code, Message}], Success: false}
+    _flat("errorCode", "message"),  # AQuA's validation, under HTTP 200
+    _flat("code", "message"),  # AQuA 400, 403 and malformed requests
+    _flat("error", "error_description"),  # RFC 6749, from the token endpoint
+    _message_alone,  # 401 of CRUD, AQuA and the gateway
+    _no_data,  # CRUD 404: {done, records, size}
+)
+"""How Zuora gives reasons, most explicit first. What is not JSON (XML of the file store, a gateway's HTML, nothing) has
+none of these; see `_reasons`."""
+
+AQUA_CALL_CODES: Final[dict[str, type[ApiError]]] = {
+    "90001": NotFound,
+    "90002": NotFound,
+    "90003": Rejected,
+    "90006": ServerError,
+    "90008": ServerError,
+    "90009": Forbidden,
+    "90010": ServerError,
+    "90018": Forbidden,
+}
+"""AQuA codes that are about the call. The others are about the queries, and belong to the job."""
+
+_CATEGORIES: Final[dict[int, type[ApiError]]] = {
+    40: NotFound,
+    11: Unauthorized,
+    10: Forbidden,
+    70: RateLimited,
+    50: ServerError,  # lock contention
+    60: ServerError,
+    61: ServerError,
+    99: ServerError,
+}
+_NAMED_CODES: Final[dict[str, type[ApiError]]] = {
+    **AQUA_CALL_CODES,
+    "ObjectNotFound": NotFound,  # the example on the operation job's page, under HTTP 500
+    "invalid_client": Unauthorized,
+    "90000011": Unauthorized,
+}
+_STATUSES: Final[dict[int, type[ApiError]]] = {401: Unauthorized, 403: Forbidden, 404: NotFound, 429: RateLimited}
+
+
+def _says_no(request: Request, document: Any) -> bool:
+    """Tell whether a body under HTTP 200 is a refusal and not a document."""
+    if not isinstance(document, dict):
+        return False  # no document either: `wire.structure` says so
+    status = document.get("status")
+    if document.get("success") is False or document.get("Success") is False:
+        phase = request.kind.phase(status) if request.kind is not None and isinstance(status, str) else None
+        return phase not in {Phase.FAILED, Phase.CANCELLED}
+    if status is not None:
+        about_the_call = str(document.get("errorCode")) in AQUA_CALL_CODES
+        return about_the_call and not document.get("id")
+    return "access_token" not in document and any(shape(document) for shape in _SHAPES)
+
+
+def _reasons(document: Any, response: Response) -> tuple[Reason, ...]:
+    if isinstance(document, dict):
+        return next((reasons for shape in _SHAPES if (reasons := shape(document))), ())
+    if b"max-object-size" in response.body[:1000]:
+        return (Reason("security:max-object-size", "the file is larger than Zuora hands out (2047 MB)"),)
+    return ()
+
+
+def _class_of(response: Response, document: Any, reasons: tuple[Reason, ...]) -> type[ApiError]:
+    """Choose by what Zuora says before what HTTP says: a not-found may come as 200, 404 or 500."""
+    for reason in reasons:
+        named = _NAMED_CODES.get(reason.code or "") or _CATEGORIES.get(
+            -1 if reason.category is None else reason.category
+        )
+        if named is not None:
+            return named
+    if isinstance(document, dict) and _no_data(document):
+        return NotFound
+    return _STATUSES.get(response.status) or (ServerError if response.status >= 500 else Rejected)  # noqa: PLR2004
+
+
+def _kind_of_body(response: Response) -> str:
+    """Describe a body that is not JSON, quoting no more of it than a page's title: the rest may hold secrets."""
+    if not response.body:
+        return ", an empty body"
+    if title := _TITLE.search(response.body[:4096]):
+        return f", a page titled {title[1].decode('ascii', 'replace').strip()!r}"
+    kind = response.headers.get("content-type", "no content type").partition(";")[0]
+    return f", a body of {len(response.body)} bytes ({kind[:60]})"

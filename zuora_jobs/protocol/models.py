@@ -1,0 +1,273 @@
+"""The documents Zuora sends: one frozen class a job family, and the invoice.
+
+Rules of this file:
+1. A field that would mislead if read wrongly is typed strictly (status, success, what files there are and how many
+   records they hold). A field that only describes is a `Text`: a number is taken as text, anything else as None,
+   since no job may be lost over a caption.
+2. `raw` is the JSON object as it was received; the fields are a reading of it. What Zuora adds is kept there and
+   given back unchanged.
+3. null and absent are the same; a list is never None.
+4. No wire names here: `wire.py` turns `file_id` into `fileId`, and `Wire` beside a field is the exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, NewType, Protocol, runtime_checkable
+
+from attrs import field, frozen
+
+from zuora_jobs.errors import Reason
+
+Text = NewType("Text", str)
+"""Descriptive text; whatever is not text or a number is read as None."""
+
+Count = NewType("Count", int)
+"""A whole number that Zuora writes as 1580 or as "1580"."""
+
+Amount = NewType("Amount", Decimal)
+"""Money, exactly as written: 0.1 is Decimal("0.1"). Its currency is the account's; the document does not name it."""
+
+Raw = NewType("Raw", Mapping[str, Any])
+"""The JSON object as received."""
+
+SECRET = {"secret": True}
+
+
+@runtime_checkable
+class JobDocument(Protocol):
+    """What the documents of all job families have in common."""
+
+    @property
+    def status(self) -> str:
+        """Zuora's own word, as received; its kind says what it means."""
+
+    @property
+    def raw(self) -> Raw:
+        """The JSON object as received."""
+
+
+def _raw() -> Any:
+    return field(factory=dict, repr=False)
+
+
+@frozen(kw_only=True)
+class OperationJob:
+    """An invoice (or memo) being deleted, reversed, posted or cancelled in the background.
+
+    Wire: GET /v1/operations/jobs/{jobId}, "Retrieve an operation job", version 2026-02-20
+    https://developer.zuora.com/v1-api-reference/api/operation/Get_OperationJob/
+    """
+
+    status: str
+    id: Text | None = None
+    """Of the job."""
+    object_id: Text | None = None
+    """Of the business object that is operated on."""
+    object_type: Text | None = None
+    """Invoice; newer tenants also CreditMemo, DebitMemo."""
+    operation_type: Text | None = None
+    """Delete, Reverse; newer tenants also Cancel, Post, Split, Unpost."""
+    reasons: tuple[Reason, ...] = ()
+    success: bool | None = None
+    """Whether the *call* worked. The job's fate is in `status`."""
+    process_id: Text | None = None
+    request_id: Text | None = None
+    raw: Raw = _raw()
+
+
+@frozen(kw_only=True)
+class DocumentIds:
+    """Billing documents of one type, by id."""
+
+    doc_type: Text | None = None
+    object_ids: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class BulkPdfJob:
+    """The PDF files of many billing documents being packed into ZIP files.
+
+    Wire: GET /v1/operations/bulk-pdf/{jobId}
+    https://developer.zuora.com/v1-api-reference/api/operation/Get_BulkPDFToZIPGeneration/
+    """
+
+    status: str
+    job_id: Text | None = None
+    job_name: Text | None = None
+    step_status: Text | None = None
+    """JobCreated, TasksCreated, GenerateMissPDF, PdfToZip, PostProcessing. Never decides whether the job has ended."""
+    file_urls: tuple[str, ...] = field(default=(), repr=False, metadata=SECRET)
+    """Presigned: whoever has one can fetch the file, so they are secrets. To be fetched without a token."""
+    failed_documents: tuple[DocumentIds, ...] = ()
+    skipped_documents: tuple[DocumentIds, ...] = ()
+    """Archived files left out, when the request had ignoreArchivedFiles."""
+    created_on: Text | None = None
+    """`2024-01-08 12:52:05`, in a time zone that Zuora does not name."""
+    created_by: Text | None = None
+    reasons: tuple[Reason, ...] = ()
+    success: bool | None = None
+    """Whether the *call* worked. The job's fate is in `status`."""
+    process_id: Text | None = None
+    request_id: Text | None = None
+    raw: Raw = _raw()
+
+
+@frozen(kw_only=True)
+class DeletedRecords:
+    """How an AQuA query reports deleted records."""
+
+    column: Text | None = None
+    format: Text | None = None
+
+
+@frozen(kw_only=True)
+class AquaBatch:
+    """One query of an AQuA job. Its statuses are its own: also `deleted_notallowed`."""
+
+    status: str | None = None
+    batch_id: Text | None = None
+    batch_type: Text | None = None
+    """zoql or zoqlexport."""
+    name: Text | None = None
+    query: Text | None = None
+    file_id: str | None = None
+    segments: tuple[str, ...] = ()
+    """Ids of files; present instead of `file_id` for large stateful loads."""
+    record_count: Count | None = None
+    message: Text | None = None
+    """Why the query was aborted; blank when nothing is wrong."""
+    localized_status: Text | None = None
+    api_version: Text | None = None
+    full: bool | None = None
+    """True: a full load; False: an incremental one."""
+    deleted: DeletedRecords | None = None
+
+
+@frozen(kw_only=True)
+class AquaJob:
+    """Aggregate queries (AQuA) being run, each into a file.
+
+    Wire: GET and DELETE /v1/batch-query/jobs/{jobid}
+    https://developer.zuora.com/v1-api-reference/api/operation/DELETE_BatchQueryJob/
+    """
+
+    status: str
+    id: Text | None = None
+    """None when the request was refused by validation."""
+    name: Text | None = None
+    version: Text | None = None
+    format: Text | None = None
+    encrypted: Text | None = None
+    localized_status: Text | None = None
+    """A translation of `status`, not to be relied on."""
+    source_data: Text | None = None
+    """LIVE or WAREHOUSE."""
+    start_time: Text | None = None
+    """`2014-09-03 08:20:07`, in a time zone that Zuora does not name."""
+    partner: Text | None = None
+    project: Text | None = None
+    offset: Text | None = None
+    """Seconds, in stateful mode."""
+    incremental_time: Text | None = None
+    use_last_completed_job_queries: Text | None = None
+    error_code: Text | None = None
+    message: Text | None = None
+    batches: tuple[AquaBatch, ...] = ()
+    raw: Raw = _raw()
+
+
+@frozen(kw_only=True)
+class CreditMemoApplyJob:
+    """A credit memo being applied to many invoices in the background.
+
+    Wire: GET /v1/credit-memos/apply-async-jobs/{applyAsyncJobId}
+    https://developer.zuora.com/v1-api-reference/api/operation/getApplyCreditMemoAsyncJob/
+    """
+
+    status: str
+    id: Text | None = None
+    operation_type: Text | None = None
+    """AsyncCreditMemoApply; newer tenants also AsyncCreditMemoUnapply, AsyncInvoiceWriteOff and others."""
+    reference_id: Text | None = None
+    reference_type: Text | None = None
+    error: Text | None = None
+    """Why it failed, in one text."""
+    reasons: tuple[Reason, ...] = ()
+    success: bool | None = None
+    """Whether the *call* worked. The job's fate is in `status`."""
+    process_id: Text | None = None
+    request_id: Text | None = None
+    raw: Raw = _raw()
+
+
+@frozen(kw_only=True)
+class ResultFile:
+    """A file that a job has left behind: an id to be asked for with the token, or an URL to be fetched without one."""
+
+    name: str | None = None
+    file_id: str | None = None
+    url: str | None = field(default=None, repr=False, metadata=SECRET)
+    records: int | None = None
+    """How many records it must hold, where Zuora says."""
+
+
+@frozen(kw_only=True)
+class Invoice:
+    """An invoice, as the CRUD interface gives it. Which fields come depends on `fields` and on the WSDL version.
+
+    Wire: GET /v1/object/invoice/{id}, "CRUD: Retrieve an invoice", version 2025-12-17
+    https://developer.zuora.com/v1-api-reference/api/operation/Object_GETInvoice/
+    """
+
+    id: Text | None = None
+    account_id: Text | None = None
+    adjustment_amount: Amount | None = None
+    amount: Amount | None = None
+    amount_without_tax: Amount | None = None
+    balance: Amount | None = None
+    bill_to_contact_id: Text | None = None
+    """From WSDL version 118 on."""
+    body: Text | None = field(default=None, repr=False)
+    """The PDF, in base64."""
+    comments: Text | None = None
+    created_by_id: Text | None = None
+    created_date: Text | None = None
+    credit_balance_adjustment_amount: Amount | None = None
+    credit_memo_amount: Amount | None = None
+    due_date: Text | None = None
+    includes_one_time: bool | None = None
+    includes_recurring: bool | None = None
+    includes_usage: bool | None = None
+    invoice_date: Text | None = None
+    invoice_number: Text | None = None
+    last_email_sent_date: Text | None = None
+    payment_amount: Amount | None = None
+    payment_term: Text | None = None
+    """From WSDL version 118 on."""
+    posted_by: Text | None = None
+    posted_date: Text | None = None
+    refund_amount: Amount | None = None
+    sequence_set_id: Text | None = None
+    """From WSDL version 127 on."""
+    status: Text | None = None
+    """Draft, Posted or Canceled: of the invoice, not of its payment."""
+    source_type: Text | None = None
+    """Subscription, Standalone, Order or Consolidation; from WSDL version 118 on."""
+    target_date: Text | None = None
+    tax_amount: Amount | None = None
+    tax_exempt_amount: Amount | None = None
+    transferred_to_accounting: Text | None = None
+    """Processing, Yes, Error or Ignore."""
+    updated_by_id: Text | None = None
+    updated_date: Text | None = None
+    integration_id: Text | None = field(default=None, metadata={"wire": "IntegrationId__NS"})
+    integration_status: Text | None = field(default=None, metadata={"wire": "IntegrationStatus__NS"})
+    sync_date: Text | None = field(default=None, metadata={"wire": "SyncDate__NS"})
+    raw: Raw = _raw()
+
+    @property
+    def custom_fields(self) -> Mapping[str, Any]:
+        """The tenant's own fields (`…__c`), by their wire names."""
+        return {name: value for name, value in self.raw.items() if name.endswith("__c")}

@@ -1,0 +1,215 @@
+"""Bytes to documents and back: the only importer of cattrs.
+
+What becomes what:
+- null and absent alike take the field's default; unknown fields stay in `raw`.
+- `snake_case` is `camelCase` on the wire, `CapitalCase` for the invoice; a field's "wire" metadata is the exception.
+- `str` and `bool` are taken as they are or not at all; a `Text` also from a number; a `Count` also from digits in text.
+- an `Amount` is a Decimal of the digits that were sent: the invoice is parsed without ever making a float.
+- a document that cannot be read is a MalformedResponse that names every fault with its path, and quotes none of it:
+  a body may hold presigned URLs.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal, InvalidOperation
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast, get_args, get_origin
+
+from attrs import fields, has
+from cattrs import ClassValidationError, Converter, transform_error
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from zuora_jobs.errors import MalformedResponse, Reason
+from zuora_jobs.protocol import models
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+T = TypeVar("T")
+
+EXACT = frozenset({models.Invoice})
+"""Documents with money in them; their numbers are read as Decimal."""
+
+
+def parse(body: bytes, *, exact: bool = False) -> Any:
+    """Read JSON. With *exact*, fractions become Decimal instead of float.
+
+    Raises:
+        MalformedResponse: not UTF-8, not JSON (NaN and Infinity are not), or nested too deeply.
+    """
+    try:
+        return json.loads(body, parse_constant=_refuse_constant, parse_float=Decimal if exact else None)
+    except (ValueError, RecursionError) as error:
+        what = "is nested too deeply" if isinstance(error, RecursionError) else "is not JSON"
+        message = f"the answer {what} ({len(body)} bytes)"
+        raise MalformedResponse(message) from None  # the cause would quote the body
+
+
+def structure(model: type[T], document: Any) -> T:
+    """Read a parsed JSON object as *model*.
+
+    Raises:
+        MalformedResponse: not an object, or a field that matters is missing or of the wrong type.
+    """
+    if not isinstance(document, dict):
+        message = f"the answer is no {model.__name__}: expected an object, got {_json_name(document)}"
+        raise MalformedResponse(message, problems=[f"expected an object, got {_json_name(document)} @ $"])
+    try:
+        return _converter.structure(document, model)
+    except ClassValidationError as error:
+        problems = transform_error(error, format_exception=_describe)
+        message = f"the answer is no {model.__name__}: {'; '.join(problems)}"
+        raise MalformedResponse(message, problems=problems) from None
+
+
+def read(body: bytes, model: type[T]) -> T:
+    """Read *body* as *model*: `structure(model, parse(body))`, with exact numbers where the model has money."""
+    return structure(model, parse(body, exact=model in EXACT))
+
+
+def to_json(document: object) -> dict[str, Any]:
+    """Give back the JSON object that *document* was read from; one made by hand is written with Zuora's names."""
+    raw = cast("Mapping[str, Any] | None", getattr(document, "raw", None))
+    return dict(raw) if raw else cast("dict[str, Any]", _converter.unstructure(document))
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    message = f"{name} is not JSON"
+    raise ValueError(message)
+
+
+def _json_name(value: object) -> str:
+    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _describe(error: BaseException, _: type | None) -> str:
+    return "required field missing" if isinstance(error, KeyError) else str(error)
+
+
+def _expected(what: str, value: object) -> NoReturn:
+    message = f"expected {what}, got {_json_name(value)}"
+    raise TypeError(message)
+
+
+def _strict(expected: type[T], what: str) -> Callable[[Any, Any], T]:
+    def hook(value: Any, _: Any) -> T:
+        return value if isinstance(value, expected) else _expected(what, value)
+
+    return hook
+
+
+def _text(value: Any, _: Any) -> str | None:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, str | int | float | Decimal) else None
+
+
+def _count(value: Any, _: Any) -> int:
+    if isinstance(value, bool):
+        _expected("a whole number", value)
+    if isinstance(value, int):
+        return value
+    if isinstance(value, float | Decimal) and value == int(value):
+        return int(value)
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
+        return int(value)
+    return _expected("a whole number", value)
+
+
+def _amount(value: Any, _: Any) -> Decimal:
+    if isinstance(value, int | Decimal | str) and not isinstance(value, bool):
+        try:
+            amount = Decimal(value)
+        except InvalidOperation:
+            _expected("an amount", value)
+        if amount.is_finite():
+            return amount
+    return _expected("an amount", value)
+
+
+def reasons_in(value: Any) -> tuple[Reason, ...]:
+    """Read a list of reasons, whatever the case of its keys; text alone becomes a reason without a code."""
+    items = value if isinstance(value, list) else [] if value is None else [value]
+    return tuple(_reason(item) for item in items)
+
+
+def _reason(item: Any) -> Reason:
+    if not isinstance(item, dict):
+        return Reason(message=_text(item, None))
+    folded = {key.lower(): value for key, value in item.items()}
+    return Reason(code=_text(folded.get("code"), None), message=_text(folded.get("message"), None))
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(map(str.capitalize, rest))
+
+
+def _capital(name: str) -> str:
+    return "".join(map(str.capitalize, name.split("_")))
+
+
+def _make_converter() -> Converter:
+    converter = Converter(omit_if_default=True)
+    converter.register_structure_hook(str, _strict(str, "text"))
+    converter.register_structure_hook(bool, _strict(bool, "true or false"))
+    converter.register_structure_hook(models.Text, _text)
+    converter.register_structure_hook(models.Count, _count)
+    converter.register_structure_hook(models.Amount, _amount)
+    converter.register_structure_hook(models.Raw, lambda value, _: value)
+    converter.register_structure_hook_factory(_is_list, partial(_structure_list, converter))
+    converter.register_structure_hook_func(lambda kind: kind == tuple[Reason, ...], lambda value, _: reasons_in(value))
+    converter.register_unstructure_hook(Decimal, lambda value: value)
+    converter.register_structure_hook_factory(has, partial(_structure_class, converter))
+    converter.register_unstructure_hook_factory(has, partial(_unstructure_class, converter))
+    return converter
+
+
+def _is_list(kind: Any) -> bool:
+    return get_origin(kind) is tuple
+
+
+def _structure_list(converter: Converter, kind: Any) -> Callable[[Any, Any], tuple[Any, ...]]:
+    items: Any = list[get_args(kind)[0]]  # type: ignore[misc, valid-type, unused-ignore]
+    read_items = converter.get_structure_hook(items)
+
+    def read_list(value: Any, _: Any) -> tuple[Any, ...]:
+        return tuple(read_items(value, items)) if isinstance(value, list) else _expected("a list", value)
+
+    return read_list
+
+
+def _wire_names(cls: type) -> dict[str, str]:
+    case = _capital if cls in EXACT else _camel
+    return {field.name: field.metadata.get("wire", case(field.name)) for field in fields(cls)}
+
+
+def _structure_class(converter: Converter, cls: type) -> Callable[[Any, Any], Any]:
+    names = _wire_names(cls)
+    keeps_raw = names.pop("raw", None) is not None
+    overrides: dict[str, Any] = {name: override(rename=wire) for name, wire in names.items()}
+    read_fields: Callable[[Any, Any], Any] = make_dict_structure_fn(cls, converter, **overrides)
+
+    def read_object(value: Any, _: Any) -> Any:
+        if not isinstance(value, dict):
+            _expected("an object", value)
+        present = {key: item for key, item in value.items() if item is not None}
+        if keeps_raw:
+            present["raw"] = value
+        return read_fields(present, cls)
+
+    return read_object
+
+
+def _unstructure_class(converter: Converter, cls: type) -> Callable[[Any], dict[str, Any]]:
+    names = _wire_names(cls)
+    names.pop("raw", None)
+    overrides: dict[str, Any] = {name: override(rename=wire) for name, wire in names.items()}
+    if any(field.name == "raw" for field in fields(cls)):
+        overrides["raw"] = override(omit=True)
+    return make_dict_unstructure_fn(cls, converter, _cattrs_omit_if_default=True, **overrides)
+
+
+_converter = _make_converter()

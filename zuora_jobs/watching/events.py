@@ -1,0 +1,132 @@
+"""What watchers tell, as frozen values, and who is told.
+
+Each event has a moment `at` (aware, UTC); those about a job have its `handle`. `name` is the event's name in JSON lines.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from zuora_jobs.errors import ZuoraJobsError
+    from zuora_jobs.protocol.kinds import JobHandle, Phase
+    from zuora_jobs.protocol.models import JobDocument
+    from zuora_jobs.watching.outcome import Outcome
+
+
+@frozen(kw_only=True)
+class Event:
+    """Something that a watcher has to tell."""
+
+    name: ClassVar[str] = "event"
+    at: datetime
+
+
+@frozen(kw_only=True)
+class JobEvent(Event):
+    """Something about one job."""
+
+    handle: JobHandle[Any]
+
+
+# --- about one job
+
+
+@frozen(kw_only=True)
+class Observed(JobEvent):
+    """A look at the job was answered."""
+
+    name: ClassVar[str] = "observed"
+    status: str
+    phase: Phase | None
+    """None: the kind does not list this status."""
+    polls: int
+    """Starts at 1 with the first answer."""
+    job: JobDocument
+
+
+@frozen(kw_only=True)
+class StatusChanged(JobEvent):
+    """The job's status is another than at the last look."""
+
+    name: ClassVar[str] = "status_changed"
+    before: str
+    status: str
+
+
+@frozen(kw_only=True)
+class UnknownStatusSeen(JobEvent):
+    """The job has a status its kind does not list; told once for each such status. The watch goes on."""
+
+    name: ClassVar[str] = "unknown_status"
+    status: str
+
+
+@frozen(kw_only=True)
+class Retrying(JobEvent):
+    """A look at the job was not answered, and will be tried again."""
+
+    name: ClassVar[str] = "retrying"
+    error: ZuoraJobsError
+    delay: float
+    """Seconds until then."""
+
+
+@frozen(kw_only=True)
+class CancelRefused(JobEvent):
+    """Zuora refused to cancel the job, most likely because it had ended. The watch goes on, to its real end."""
+
+    name: ClassVar[str] = "cancel_refused"
+    error: ZuoraJobsError
+
+
+@frozen(kw_only=True)
+class Finished(JobEvent):
+    """The watch ended. Comes exactly once for a handle, and last."""
+
+    name: ClassVar[str] = "finished"
+    outcome: Outcome[Any]
+
+
+# --- about the tenant
+
+
+@frozen(kw_only=True)
+class Throttled(Event):
+    """The server asked us to wait; nothing is sent meanwhile."""
+
+    name: ClassVar[str] = "throttled"
+    seconds: float
+
+
+@frozen(kw_only=True)
+class LostContact(Event):
+    """No look at any job has been answered for a while. All watches go on."""
+
+    name: ClassVar[str] = "lost_contact"
+    error: ZuoraJobsError
+    seconds: float
+    """Since the first of the failures."""
+
+
+@frozen(kw_only=True)
+class Recovered(Event):
+    """After a lost contact, a look was answered."""
+
+    name: ClassVar[str] = "recovered"
+    seconds: float
+    """How long contact was lost."""
+
+
+class Observer(Protocol):
+    """Is told of every event of a watcher, in its loop: to be quick, and not to block.
+
+    Any callable that takes an event will do. One that raises is logged and called again for the next event.
+    """
+
+    def __call__(self, event: Event, /) -> object:
+        """Take note."""

@@ -1,0 +1,508 @@
+"""All jobs that a watcher watches: performs what the schedule decides.
+
+One driver task takes jobs from the schedule as the budget lets it, and each look is a task for as long as its request
+takes; a job that waits costs an entry here and one in the schedule's heap, no task and no timer. Two who watch one job
+share its looks. Everything runs in the watcher's task group, so nothing outlives it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import frozen
+
+from zuora_jobs.errors import (
+    Forbidden,
+    MalformedResponse,
+    RateLimited,
+    ServerError,
+    TransportError,
+    Unauthorized,
+    UnknownStatus,
+    WatcherClosed,
+    WatchTimedOut,
+    ZuoraJobsError,
+)
+from zuora_jobs.transport.retry import Patience, Verdict, delay_before_retry, verdict
+from zuora_jobs.watching.clock import WallClock
+from zuora_jobs.watching.events import (
+    CancelRefused,
+    Event,
+    Finished,
+    LostContact,
+    Observed,
+    Recovered,
+    Retrying,
+    StatusChanged,
+    Throttled,
+    UnknownStatusSeen,
+)
+from zuora_jobs.watching.outcome import Lost, Outcome, outcome_of
+from zuora_jobs.watching.schedule import Schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from zuora_jobs.client import ZuoraClient
+    from zuora_jobs.protocol.kinds import JobHandle, JobKind
+    from zuora_jobs.protocol.models import JobDocument
+    from zuora_jobs.transport.limits import Permit
+    from zuora_jobs.watching.cadence import Cadence
+    from zuora_jobs.watching.events import Observer
+    from zuora_jobs.watching.subscription import Subscription
+
+log = logging.getLogger("zuora_jobs")
+
+CONTACT_IS_LOST_AFTER: Final = 5.0
+"""Seconds without any answer to any look, while some fail, after which observers are told."""
+
+FAREWELL: Final = 10.0
+"""Seconds that cancelling remote jobs may take when their watch is left."""
+
+_FAREWELLS_AT_ONCE: Final = 20
+
+
+@frozen(kw_only=True)
+class Statistics:
+    """A moment's figures of a watcher."""
+
+    watching: int
+    """Jobs being watched."""
+    looking: int
+    """Looks whose answers are awaited."""
+    polls: int
+    """Looks that were answered."""
+    retries: int
+    """Looks that were not, and were tried again."""
+    requests: int
+    """Sent by the watcher's client in all, others' included; without those for tokens."""
+    succeeded: int
+    failed: int
+    cancelled: int
+    lost: int
+    held_seconds: float
+    """How long the server made us wait, in all."""
+
+
+@frozen(kw_only=True)
+class Rules:
+    """What a watcher was told about how to watch."""
+
+    cadence: Callable[[JobKind[Any]], Cadence]
+    patience: Patience
+    unknown_status_timeout: float
+    cancel_remote: bool
+
+
+class _Watch:
+    """One job being watched, whoever asks."""
+
+    __slots__ = (
+        "began",
+        "delays",
+        "failing_since",
+        "handle",
+        "job",
+        "looking",
+        "polls",
+        "subscriptions",
+        "unknown",
+        "unknown_since",
+    )
+
+    def __init__(self, handle: JobHandle[Any], began: float) -> None:
+        self.handle = handle
+        self.began = began
+        self.job: JobDocument | None = None
+        self.polls = 0
+        self.subscriptions: tuple[Subscription, ...] = ()
+        self.looking: asyncio.Task[None] | None = None
+        self.failing_since: float | None = None
+        self.delays: Iterator[float] | None = None
+        self.unknown: str | None = None
+        self.unknown_since = 0.0
+
+
+class Fleet:
+    """Watches jobs until they end; used by one JobWatcher, inside its task group."""
+
+    def __init__(
+        self, client: ZuoraClient, rules: Rules, observers: Sequence[Observer], group: asyncio.TaskGroup
+    ) -> None:
+        self._client = client
+        self._rules = rules
+        self._observers = observers
+        self._group = group
+        self._loop = asyncio.get_running_loop()
+        self._clock = WallClock()
+        self._schedule: Schedule[JobHandle[Any]] = Schedule()
+        self._watches: dict[JobHandle[Any], _Watch] = {}
+        self._deletions: dict[JobHandle[Any], list[Callable[[ZuoraJobsError], None]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._looks: set[asyncio.Task[None]] = set()
+        self._farewells: set[asyncio.Task[None]] = set()
+        self._wake: asyncio.Future[None] | None = None
+        self._wakes_at: float | None = None
+        self._failing_since: float | None = None
+        self._told_lost_contact = False
+        self._counts: Counter[str] = Counter()
+        self._closed = False
+        client.limiter.on_hold.append(self._held)
+        self._spawn(self._drive())
+
+    # --- what subscriptions ask for
+
+    def attach(self, handle: JobHandle[Any], subscription: Subscription, *, hold: bool) -> None:
+        """Watch *handle* for *subscription*; with *hold*, look only when told to."""
+        if self._closed:
+            message = "the watcher is closed: use it inside `async with JobWatcher(client) as watcher`"
+            raise WatcherClosed(message)
+        watch = self._watches.get(handle)
+        if watch is None:
+            now = self._loop.time()
+            watch = self._watches[handle] = _Watch(handle, now)
+            if not hold:
+                self._look_at(handle, now)
+        watch.subscriptions += (subscription,)
+
+    def detach(self, handle: JobHandle[Any], subscription: Subscription) -> None:
+        """Stop watching *handle* for *subscription*; the last to leave stops the looking."""
+        watch = self._watches.get(handle)
+        if watch is None:
+            return
+        watch.subscriptions = tuple(other for other in watch.subscriptions if other is not subscription)
+        if not watch.subscriptions:
+            self._drop(watch)
+
+    def give_up(self, handles: Iterable[JobHandle[Any]], subscription: Subscription) -> None:
+        """The time that *subscription* gave for *handles* has run out."""
+        if self._rules.cancel_remote:
+            self._farewell(self._cancel_then_lose(list(handles), subscription))
+        else:
+            self._lose_all(handles, subscription)
+
+    def unpark(self, handles: Iterable[JobHandle[Any]]) -> None:
+        """Look at *handles*, which had been left alone for a slow reader's sake."""
+        for handle in handles:
+            self.nudge(handle)
+
+    def nudge(self, handle: JobHandle[Any]) -> bool:
+        """Look at *handle* now; False when it is not watched."""
+        watch = self._watches.get(handle)
+        if watch is not None and watch.looking is None and handle not in self._deletions:
+            self._look_at(handle, self._loop.time())
+        return watch is not None
+
+    def delete(self, handle: JobHandle[Any], on_error: Callable[[ZuoraJobsError], None]) -> None:
+        """Cancel the remote job; who asks while a DELETE is on its way shares it."""
+        if handle in self._deletions:
+            self._deletions[handle].append(on_error)
+        else:
+            self._deletions[handle] = [on_error]
+            self._spawn(self._delete(handle))
+
+    async def leave(self, subscription: Subscription) -> None:
+        """End *subscription*; where the rules say so, cancel the remote jobs that only it still watched."""
+        try:
+            if subscription.open and self._rules.cancel_remote and not self._closed:
+                await asyncio.shield(self._farewell(self._cancel_all(list(subscription.open), subscription)))
+        finally:
+            subscription.close()
+
+    def statistics(self) -> Statistics:
+        """Give the figures as they stand."""
+        counts = self._counts
+        return Statistics(
+            watching=len(self._watches),
+            looking=len(self._looks),
+            polls=counts["polls"],
+            retries=counts["retries"],
+            requests=self._client.limiter.requests,
+            succeeded=counts["succeeded"],
+            failed=counts["failed"],
+            cancelled=counts["cancelled"],
+            lost=counts["lost"],
+            held_seconds=self._client.limiter.held_seconds,
+        )
+
+    async def close(self) -> None:
+        """Finish saying farewell, then stop everything."""
+        while self._farewells:
+            await asyncio.wait(self._farewells)
+        self._closed = True
+        self._client.limiter.on_hold.remove(self._held)
+        error = WatcherClosed("the watcher was closed while this job was being watched; the job was left alone")
+        for subscription in {sub for watch in self._watches.values() for sub in watch.subscriptions}:
+            subscription.fail(error)
+        for watch in list(self._watches.values()):
+            self._drop(watch)
+        for task in self._tasks:
+            task.cancel()
+
+    # --- the driver, and looks
+
+    async def _drive(self) -> None:
+        limiter = self._client.limiter
+        while True:
+            due = self._schedule.next_due()
+            if due is None or due > self._loop.time():
+                await self._sleep_until(due)
+                continue
+            permit = await limiter.acquire()
+            handle = self._schedule.pop(self._loop.time())  # chosen last: what was due first may have changed
+            watch = self._watches.get(handle) if handle is not None else None
+            if watch is None:
+                permit.release()
+            elif all(subscription.is_full for subscription in watch.subscriptions):
+                permit.release()
+                for subscription in watch.subscriptions:
+                    subscription.park(watch.handle)
+            else:
+                self._start_look(watch, permit)
+
+    def _start_look(self, watch: _Watch, permit: Permit) -> None:
+        look = watch.looking = self._group.create_task(self._look(watch, permit))
+        self._looks.add(look)
+
+        def end_of_look(_: object) -> None:
+            permit.release()  # here, since a task that is cancelled before it began runs nothing of its own
+            self._looks.discard(look)
+
+        look.add_done_callback(end_of_look)
+
+    async def _sleep_until(self, moment: float | None) -> None:
+        self._wake, self._wakes_at = self._loop.create_future(), moment
+        timer = self._loop.call_at(moment, self._wake_up) if moment is not None else None
+        try:
+            await self._wake
+        finally:
+            self._wake = None
+            if timer is not None:
+                timer.cancel()
+
+    def _wake_up(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def _look_at(self, handle: JobHandle[Any], due: float) -> None:
+        self._schedule.put(handle, due)
+        if self._wake is not None and (self._wakes_at is None or due < self._wakes_at):
+            self._wake_up()
+
+    async def _look(self, watch: _Watch, permit: Permit) -> None:
+        try:
+            job = await self._client.look(watch.handle, permit)
+        except ZuoraJobsError as error:
+            watch.looking = None
+            self._not_seen(watch, error)
+        except Exception as bug:
+            watch.looking = None
+            log.exception("looking at %s went wrong", watch.handle)
+            self._lose(watch, ZuoraJobsError(f"{type(bug).__name__} while looking at the job; see the log"))
+        else:
+            watch.looking = None
+            self._counts["polls"] += 1
+            watch.polls += 1
+            self._seen(watch, job, looked=True)
+
+    def _seen(self, watch: _Watch, job: JobDocument, *, looked: bool) -> None:
+        """Take in a document, which answers a look or a DELETE."""
+        if self._watches.get(watch.handle) is not watch:
+            return  # ended, or left, while the answer was under way
+        now = self._loop.time()
+        self._contact_made(now)
+        watch.failing_since = watch.delays = None
+        before, watch.job = watch.job.status if watch.job is not None else None, job
+        kind, status = watch.handle.kind, job.status
+        phase = kind.phase(status)
+        if looked and self._is_heard(watch):
+            self._tell(
+                Observed(
+                    at=self._clock.now(), handle=watch.handle, status=status, phase=phase, polls=watch.polls, job=job
+                ),
+                watch,
+            )
+        if before is not None and before != status:
+            self._tell(StatusChanged(at=self._clock.now(), handle=watch.handle, before=before, status=status), watch)
+        outcome = outcome_of(watch.handle, job, polls=watch.polls, elapsed=now - watch.began)
+        if outcome is not None:
+            self._finish(watch, outcome)
+        elif phase is None and (error := self._unknown_for_too_long(watch, status, now)):
+            self._lose(watch, error)
+        else:
+            if phase is not None:
+                watch.unknown = None
+            self._look_at(watch.handle, now + self._rules.cadence(kind).delay(max(1, watch.polls), self._client.rng))
+
+    def _unknown_for_too_long(self, watch: _Watch, status: str, now: float) -> UnknownStatus | None:
+        if watch.unknown != status:
+            watch.unknown, watch.unknown_since = status, now
+            log.warning("%s has the status %r, which its kind does not list; watching on", watch.handle, status)
+            self._tell(UnknownStatusSeen(at=self._clock.now(), handle=watch.handle, status=status), watch)
+        if now - watch.unknown_since < self._rules.unknown_status_timeout:
+            return None
+        message = (
+            f"{watch.handle} has had the status {status!r}, which its kind does not list,"
+            f" for {now - watch.unknown_since:.0f} s"
+        )
+        return UnknownStatus(message, status=status)
+
+    def _not_seen(self, watch: _Watch, error: ZuoraJobsError) -> None:
+        """Take in that a look was not answered with a document."""
+        if self._watches.get(watch.handle) is not watch:
+            return
+        now = self._loop.time()
+        if isinstance(error, TransportError | ServerError | RateLimited | MalformedResponse):
+            self._contact_failed(error, now)
+        if watch.failing_since is None:
+            watch.failing_since = now
+        if verdict(error) is Verdict.FINAL or not self._rules.patience.allows(error, now - watch.failing_since):
+            self._lose(watch, error)
+            return
+        if watch.delays is None:
+            watch.delays = self._rules.patience.delays(self._client.rng)
+        delay = delay_before_retry(error, next(watch.delays))
+        self._counts["retries"] += 1
+        log.info("%s: trying again in %.1f s: %s", watch.handle, delay, error)
+        self._tell(Retrying(at=self._clock.now(), handle=watch.handle, error=error, delay=delay), watch)
+        self._look_at(watch.handle, now + delay)
+
+    # --- cancelling
+
+    async def _delete(self, handle: JobHandle[Any]) -> None:
+        failure: ZuoraJobsError | None = None
+        try:
+            job = await self._client.cancel_job(handle)
+        except (Unauthorized, Forbidden, TransportError, RateLimited, ServerError) as error:
+            failure = error
+        except ZuoraJobsError as error:
+            # Refused. It has most likely ended in between: the job itself will tell.
+            if watch := self._watches.get(handle):
+                self._tell(CancelRefused(at=self._clock.now(), handle=handle, error=error), watch)
+        else:
+            if watch := self._watches.get(handle):
+                self._seen(watch, job, looked=False)
+        finally:
+            waiting = self._deletions.pop(handle)
+        if failure is not None:
+            for on_error in waiting:
+                on_error(failure)
+        watch = self._watches.get(handle)
+        if watch is not None and watch.looking is None and handle not in self._schedule:
+            self._look_at(handle, self._loop.time())
+
+    def _farewell(self, cancelling: Any) -> asyncio.Task[None]:
+        task = self._group.create_task(cancelling)
+        self._farewells.add(task)
+        task.add_done_callback(self._farewells.discard)
+        return task
+
+    async def _cancel_then_lose(self, handles: list[JobHandle[Any]], subscription: Subscription) -> None:
+        await self._cancel_all(handles, subscription)
+        self._lose_all(handles, subscription)
+
+    async def _cancel_all(self, handles: list[JobHandle[Any]], subscription: Subscription) -> None:
+        """Cancel those remote jobs that can be cancelled and that nobody else watches, in bounded time."""
+        left = iter([h for h in handles if h.kind.cancel is not None and self._is_alone(h, subscription)])
+
+        async def cancel_some() -> None:
+            for handle in left:
+                try:
+                    job = await self._client.cancel_job(handle)
+                except ZuoraJobsError as error:
+                    log.warning("%s was left, and could not be cancelled: %s", handle, error)
+                else:
+                    if watch := self._watches.get(handle):
+                        self._seen(watch, job, looked=False)
+
+        try:
+            async with asyncio.timeout(FAREWELL):
+                await asyncio.gather(*(cancel_some() for _ in range(_FAREWELLS_AT_ONCE)))
+        except TimeoutError:
+            log.warning("not all jobs that were left could be cancelled within %g s", FAREWELL)
+
+    def _is_alone(self, handle: JobHandle[Any], subscription: Subscription) -> bool:
+        watch = self._watches.get(handle)
+        return watch is not None and watch.subscriptions == (subscription,)
+
+    # --- ends
+
+    def _finish(self, watch: _Watch, outcome: Outcome[Any]) -> None:
+        self._drop(watch)
+        self._counts[outcome.name] += 1
+        self._tell(Finished(at=self._clock.now(), handle=watch.handle, outcome=outcome), watch)
+
+    def _lose(self, watch: _Watch, error: ZuoraJobsError) -> None:
+        self._finish(watch, self._lost(watch, error))
+
+    def _lost(self, watch: _Watch, error: ZuoraJobsError) -> Lost[Any]:
+        elapsed = self._loop.time() - watch.began
+        return Lost(handle=watch.handle, job=watch.job, polls=watch.polls, elapsed=elapsed, error=error)
+
+    def _lose_all(self, handles: Iterable[JobHandle[Any]], subscription: Subscription) -> None:
+        for handle in handles:
+            watch = self._watches.get(handle)
+            if watch is None or handle not in subscription.open:
+                continue
+            message = f"the watch of {handle} ran out of its {subscription.timeout:g} s; the job was left alone"
+            outcome = self._lost(watch, WatchTimedOut(message))
+            if watch.subscriptions == (subscription,):
+                self._finish(watch, outcome)
+            else:
+                self._counts["lost"] += 1
+                subscription.put(Finished(at=self._clock.now(), handle=handle, outcome=outcome))
+                self.detach(handle, subscription)
+
+    def _drop(self, watch: _Watch) -> None:
+        self._watches.pop(watch.handle, None)
+        self._schedule.discard(watch.handle)
+        if watch.looking is not None:
+            watch.looking.cancel()
+            watch.looking = None
+
+    # --- telling
+
+    def _is_heard(self, watch: _Watch) -> bool:
+        return bool(self._observers) or not all(subscription.only_ends for subscription in watch.subscriptions)
+
+    def _tell(self, event: Event, watch: _Watch | None = None) -> None:
+        """Tell observers, and those who watch the job; an event about the tenant goes to all who watch anything."""
+        for observer in self._observers:
+            try:
+                observer(event)
+            except Exception:  # an observer's trouble is not the watch's
+                log.exception("an observer failed on %s", event.name)
+        if watch is not None:
+            for subscription in watch.subscriptions:
+                subscription.put(event)
+            return
+        for subscription in {sub for watch in self._watches.values() for sub in watch.subscriptions}:
+            subscription.put(event)
+
+    def _held(self, seconds: float) -> None:
+        log.info("the server asks to wait %.1f s", seconds)
+        self._tell(Throttled(at=self._clock.now(), seconds=seconds))
+
+    def _contact_failed(self, error: ZuoraJobsError, now: float) -> None:
+        if self._failing_since is None:
+            self._failing_since = now
+        seconds = now - self._failing_since
+        if seconds >= CONTACT_IS_LOST_AFTER and not self._told_lost_contact:
+            self._told_lost_contact = True
+            log.warning("no look has been answered for %.0f s: %s", seconds, error)
+            self._tell(LostContact(at=self._clock.now(), error=error, seconds=seconds))
+
+    def _contact_made(self, now: float) -> None:
+        since, self._failing_since = self._failing_since, None
+        if self._told_lost_contact and since is not None:
+            self._told_lost_contact = False
+            log.warning("looks are answered again after %.0f s", now - since)
+            self._tell(Recovered(at=self._clock.now(), seconds=now - since))
+
+    def _spawn(self, work: Any) -> None:
+        task = self._group.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,125 @@
+"""How a watch ended: `Succeeded | Failed | Cancelled` (the job ended) or `Lost` (we stopped knowing).
+
+A failed job is a value. *Lost is never Failed*: our trouble and the job's failure are different words.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Never, TypeAlias
+
+from attrs import frozen
+
+from zuora_jobs.errors import JobCancelled, JobFailed, JobLost, Reason, ZuoraJobsError
+from zuora_jobs.protocol.kinds import JobHandle, JobT, Phase
+
+if TYPE_CHECKING:
+    from zuora_jobs.protocol.models import ResultFile
+
+
+@frozen(kw_only=True)
+class _Ended(Generic[JobT]):
+    name: ClassVar[str]
+    """The outcome in one word, as the command line prints it."""
+
+    handle: JobHandle[JobT]
+    job: JobT | None
+    """The last document seen, if any was."""
+    polls: int
+    """How many looks at the job were answered, over all who watched it."""
+    elapsed: float
+    """Seconds from when the watch began."""
+
+    @property
+    def status(self) -> str | None:
+        """Zuora's own last word, as received."""
+        return self.job.status if self.job is not None else None
+
+    @property
+    def phase(self) -> Phase | None:
+        """Where the job stood when last seen; None when it was not, or its status is unknown."""
+        return self.handle.kind.phase(self.job.status) if self.job is not None else None
+
+    @property
+    def files(self) -> tuple[ResultFile, ...]:
+        """What the job left behind; a cancelled or failed one may have left something too."""
+        return self.handle.kind.files(self.job) if self.job is not None else ()
+
+
+@frozen(kw_only=True)
+class Succeeded(_Ended[JobT]):
+    """The job ended well."""
+
+    name: ClassVar[str] = "succeeded"
+    job: JobT
+
+    @property
+    def partial(self) -> bool:
+        """Whether it left something out that was asked of it."""
+        return self.handle.kind.is_partial(self.job.status)
+
+    def unwrap(self) -> JobT:
+        """Give the job's document."""
+        return self.job
+
+
+@frozen(kw_only=True)
+class Failed(_Ended[JobT]):
+    """The job ended badly."""
+
+    name: ClassVar[str] = "failed"
+    job: JobT
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Why, in Zuora's words; empty where it gives none."""
+        return self.handle.kind.reasons(self.job)
+
+    def unwrap(self) -> Never:
+        """Raise JobFailed."""
+        told = "; ".join(map(str, self.reasons)) or "Zuora gives no reason"
+        message = f"{self.handle} failed ({self.job.status}): {told}"
+        raise JobFailed(message, outcome=self)
+
+
+@frozen(kw_only=True)
+class Cancelled(_Ended[JobT]):
+    """The job ended because somebody cancelled it. It may have left files of what was done before."""
+
+    name: ClassVar[str] = "cancelled"
+    job: JobT
+
+    def unwrap(self) -> Never:
+        """Raise JobCancelled."""
+        message = f"{self.handle} was cancelled ({self.job.status})"
+        raise JobCancelled(message, outcome=self)
+
+
+@frozen(kw_only=True)
+class Lost(_Ended[JobT]):
+    """We stopped knowing about the job. It may have ended well, badly, or not at all."""
+
+    name: ClassVar[str] = "lost"
+    error: ZuoraJobsError
+    """Why."""
+
+    def unwrap(self) -> Never:
+        """Raise JobLost, from `error`."""
+        seen = f", last seen {self.status}" if self.status else ", never seen"
+        message = f"{self.handle} is lost{seen}: {self.error}"
+        raise JobLost(message, outcome=self) from self.error
+
+
+Outcome: TypeAlias = Succeeded[JobT] | Failed[JobT] | Cancelled[JobT] | Lost[JobT]
+
+_BY_PHASE: dict[Phase, type[Succeeded[Any] | Failed[Any] | Cancelled[Any]]] = {
+    Phase.SUCCEEDED: Succeeded,
+    Phase.FAILED: Failed,
+    Phase.CANCELLED: Cancelled,
+}
+
+
+def outcome_of(handle: JobHandle[JobT], job: JobT, *, polls: int, elapsed: float) -> Outcome[JobT] | None:
+    """Tell how a job ended, from its document; None while it has not, or its status is not known."""
+    phase = handle.kind.phase(job.status)
+    ended = _BY_PHASE.get(phase) if phase is not None else None
+    return ended(handle=handle, job=job, polls=polls, elapsed=elapsed) if ended is not None else None

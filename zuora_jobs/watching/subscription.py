@@ -1,0 +1,173 @@
+"""One caller's interest in any number of jobs: what has been told and not yet taken, and which jobs are still open.
+
+A slow reader slows his own jobs and nobody else's: once `limit` events wait to be taken, jobs that only he watches are
+parked instead of looked at, until he has taken half of them. Ends are always kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from zuora_jobs.errors import InvalidHandle
+from zuora_jobs.protocol.kinds import JobHandle
+from zuora_jobs.watching.events import Event, Finished, JobEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from zuora_jobs.watching.outcome import Outcome
+
+
+class Watches(Protocol):
+    """What a subscription needs of the fleet."""
+
+    def attach(self, handle: JobHandle[Any], subscription: Subscription, *, hold: bool) -> None:
+        """Watch *handle* for *subscription*."""
+
+    def detach(self, handle: JobHandle[Any], subscription: Subscription) -> None:
+        """Stop watching *handle* for *subscription*."""
+
+    def give_up(self, handles: Iterable[JobHandle[Any]], subscription: Subscription) -> None:
+        """The time of *handles* has run out."""
+
+    def unpark(self, handles: Iterable[JobHandle[Any]]) -> None:
+        """Look at *handles* again."""
+
+
+class Subscription:
+    """What one caller is told.
+
+    Args:
+        watches: where jobs are watched.
+        timeout: seconds for each job from when it was accepted; None: as long as it takes.
+        only_ends: tell ends and nothing else.
+        limit: how many events may wait to be taken.
+    """
+
+    def __init__(
+        self, watches: Watches, *, timeout: float | None = None, only_ends: bool = False, limit: int | None = None
+    ) -> None:
+        self.only_ends = only_ends
+        self.timeout = timeout
+        self.open: set[JobHandle[Any]] = set()
+        """Accepted, and not yet told to have ended."""
+        self.complete = False
+        """No more jobs will be accepted."""
+        self._watches = watches
+        self._limit = limit
+        self._events: deque[Event] = deque()
+        self._error: BaseException | None = None
+        self._told = asyncio.Event()
+        self._room = asyncio.Event()
+        self._parked: list[JobHandle[Any]] = []
+        self._deadlines: deque[tuple[float, JobHandle[Any]]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def accept(self, handle: JobHandle[Any], *, hold: bool = False) -> None:
+        """Watch *handle*; one that is open already stays as it is. With *hold*, wait to be told before looking."""
+        if not isinstance(handle, JobHandle):
+            message = f"expected a JobHandle, not {handle!r:.80}: make one with JobHandle.parse('kind:id')"
+            raise InvalidHandle(message)
+        if handle in self.open:
+            return
+        self._watches.attach(handle, self, hold=hold)
+        self.open.add(handle)
+        if self.timeout is not None:
+            self._deadlines.append((asyncio.get_running_loop().time() + self.timeout, handle))
+            self._arm()
+
+    def end_of_handles(self) -> None:
+        """No more jobs will be accepted."""
+        self.complete = True
+        self._told.set()
+
+    async def room(self, at_once: int) -> None:
+        """Wait until fewer than *at_once* jobs are open."""
+        while len(self.open) >= at_once:
+            self._room.clear()
+            await self._room.wait()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the reader is behind."""
+        return self._limit is not None and len(self._events) >= self._limit
+
+    def park(self, handle: JobHandle[Any]) -> None:
+        """Keep *handle* until there is room."""
+        self._parked.append(handle)
+
+    def put(self, event: Event) -> None:
+        """Tell *event*, where it concerns this caller."""
+        if isinstance(event, Finished):
+            if event.handle not in self.open:
+                return
+            self.open.remove(event.handle)
+            self._room.set()
+        elif self.only_ends or self._has_no_room_for(event):
+            return
+        self._events.append(event)
+        self._told.set()
+
+    def fail(self, error: BaseException) -> None:
+        """Have the reader get *error* once he has taken what was told before."""
+        self._error = error
+        self._told.set()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        """Take the next event; cancelled meanwhile, nothing is taken."""
+        while not self._events:
+            if self._error is not None:
+                raise self._error
+            if self.complete and not self.open:
+                raise StopAsyncIteration
+            self._told.clear()
+            await self._told.wait()
+        event = self._events.popleft()
+        if self._parked and self._limit is not None and len(self._events) <= self._limit // 2:
+            parked, self._parked = self._parked, []
+            self._watches.unpark(parked)
+        return event
+
+    async def outcomes(self) -> dict[JobHandle[Any], Outcome[Any]]:
+        """Take all ends."""
+        ends: dict[JobHandle[Any], Outcome[Any]] = {}
+        async for event in self:
+            if isinstance(event, Finished):
+                ends[event.handle] = event.outcome
+        return ends
+
+    def close(self) -> None:
+        """Stop watching whatever is still open."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._deadlines.clear()
+        while self.open:
+            self._watches.detach(self.open.pop(), self)
+
+    def _has_no_room_for(self, event: Event) -> bool:
+        """Events that no parking can stop, or that a job shared with a faster reader brings, are left out."""
+        if self._limit is None:
+            return False
+        return len(self._events) >= (2 * self._limit if isinstance(event, JobEvent) else self._limit)
+
+    def _arm(self) -> None:
+        if self._timer is None and self._deadlines:
+            self._timer = asyncio.get_running_loop().call_at(self._deadlines[0][0], self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        late = []
+        while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][1] not in self.open):
+            handle = self._deadlines.popleft()[1]
+            if handle in self.open:
+                late.append(handle)
+        self._arm()
+        if late:
+            self._watches.give_up(late, self)

@@ -1,0 +1,259 @@
+"""JobWatcher: the face of watching. What it does is in `fleet.py`; when, in `schedule.py` and `cadence.py`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from zuora_jobs.client import check_cancellable
+from zuora_jobs.errors import ConfigurationError, WatcherClosed
+from zuora_jobs.protocol.kinds import JobHandle, JobKind, JobT
+from zuora_jobs.transport.retry import Patience
+from zuora_jobs.watching.cadence import Cadence
+from zuora_jobs.watching.fleet import Fleet, Rules, Statistics
+from zuora_jobs.watching.subscription import Subscription
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from zuora_jobs.client import ZuoraClient
+    from zuora_jobs.watching.events import Event, Observer
+    from zuora_jobs.watching.outcome import Outcome
+
+UNKNOWN_STATUS_TIMEOUT: Final = 3600.0
+"""Seconds. A new word for progress may last as long as a query may run; one for an end lasts for ever."""
+
+CONTACT_TIMEOUT: Final = 3600.0
+"""Seconds. Zuora's announced maintenance is over in 15 minutes."""
+
+MALFORMED_TIMEOUT: Final = 120.0
+"""Seconds that answers may make no sense before they are believed."""
+
+INTAKE_SLICE: Final = 200
+"""Handles taken in before others get their turn: about a millisecond."""
+
+
+class JobWatcher:
+    """Watches jobs of all kinds until they end. To be used inside `async with`; nothing outlives it.
+
+    Args:
+        client: an open ZuoraClient; its budget is shared by all that is watched.
+        cadence: how soon to look at a job again; one for all, or a mapping of kinds to theirs.
+        observers: called with every event.
+        unknown_status_timeout: seconds after which a job whose status its kind does not list is given up as Lost.
+        contact_timeout: seconds since a job's last answer after which it is given up as Lost; outages shorter than
+            that are ridden out.
+        cancel_remote: cancel the remote job, where its kind allows, when its watch is left by cancellation or timeout.
+    """
+
+    def __init__(
+        self,
+        client: ZuoraClient,
+        *,
+        cadence: Cadence | Mapping[JobKind[Any], Cadence] | None = None,
+        observers: Iterable[Observer] = (),
+        unknown_status_timeout: float = UNKNOWN_STATUS_TIMEOUT,
+        contact_timeout: float = CONTACT_TIMEOUT,
+        cancel_remote: bool = False,
+    ) -> None:
+        self._client = client
+        self._observers = tuple(observers)
+        default = Cadence.exponential()
+        by_kind = dict(cadence) if isinstance(cadence, Mapping) else {}
+        for_others = cadence if isinstance(cadence, Cadence) else default
+        self._rules = Rules(
+            cadence=lambda kind: by_kind.get(kind, for_others),
+            patience=Patience(
+                again=_seconds("contact_timeout", contact_timeout), briefly=min(MALFORMED_TIMEOUT, contact_timeout)
+            ),
+            unknown_status_timeout=_seconds("unknown_status_timeout", unknown_status_timeout),
+            cancel_remote=cancel_remote,
+        )
+        self._group: asyncio.TaskGroup | None = None
+        self._fleet: Fleet | None = None
+
+    def __repr__(self) -> str:
+        state = f"{self.statistics().watching} jobs" if self._fleet else "closed"
+        return f"<JobWatcher {self._client.settings.base_url} {state}>"
+
+    async def __aenter__(self) -> Self:
+        self._group = await asyncio.TaskGroup().__aenter__()
+        self._fleet = Fleet(self._client, self._rules, self._observers, self._group)
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        fleet, self._fleet = self._fleet, None
+        group, self._group = self._group, None
+        if fleet is None or group is None:
+            return
+        try:
+            await fleet.close()
+        finally:
+            await group.__aexit__(exc_type, exc, traceback)
+
+    async def watch(self, handle: JobHandle[JobT], *, timeout: float | None = None) -> Outcome[JobT]:
+        """Watch one job until it ends.
+
+        Cancelling the task that awaits this stops the watch, and leaves the job alone unless `cancel_remote` is set.
+
+        Args:
+            handle: which job.
+            timeout: seconds; a watch that runs out of them ends as Lost.
+
+        Returns:
+            How it ended. A failed job is a value; `unwrap()` raises for those who want it raised.
+        """
+        return (await self.watch_all([handle], timeout=timeout))[handle]
+
+    async def watch_all(
+        self, handles: Iterable[JobHandle[Any]], *, timeout: float | None = None
+    ) -> dict[JobHandle[Any], Outcome[Any]]:
+        """Watch many jobs until all have ended.
+
+        Returns:
+            The outcome of each, in the order of *handles*; a handle given twice is there once.
+        """
+        wanted = list(dict.fromkeys(handles))
+        async with self._subscribed(timeout, only_ends=True) as subscription:
+            await _take_in(subscription, wanted, len(wanted) + 1)
+            outcomes = await subscription.outcomes()
+        return {handle: outcomes[handle] for handle in wanted}
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        handles: Iterable[JobHandle[Any]] | AsyncIterable[JobHandle[Any]],
+        *,
+        timeout: float | None = None,
+        at_once: int = 100_000,
+        buffer: int = 1000,
+    ) -> AsyncIterator[AsyncIterator[Event]]:
+        """Watch jobs as their handles come, and tell what happens as it happens.
+
+        `async with watcher.stream(handles) as events: async for event in events: …`. Leaving the block stops the
+        watches. Every handle's last event is its `Finished`; a handle that comes twice while it is watched counts once.
+
+        Args:
+            handles: of any length, also endless; taken in while others are watched.
+            timeout: seconds for each job, from when its handle was taken in.
+            at_once: how many jobs may be watched at a time; more are taken in as these end.
+            buffer: how many events may wait for a slow reader, before the jobs that only he watches are left alone.
+
+        Yields:
+            An async iterator of events, which ends when *handles* has ended and so have all its jobs. What *handles*
+            raises is raised there.
+        """
+        if at_once < 1 or buffer < 1:
+            message = "at_once and buffer must be 1 or more"
+            raise ConfigurationError(message)
+        async with self._subscribed(timeout, limit=buffer) as subscription:
+            intake = self._opened()[1].create_task(_feed(subscription, handles, at_once))
+            try:
+                yield subscription
+            finally:
+                intake.cancel()
+
+    async def cancel(self, handle: JobHandle[JobT], *, timeout: float | None = None) -> Outcome[JobT]:
+        """Cancel a job, and tell how it really ended.
+
+        A job that had ended, or ends in between, is refused by Zuora; then its real end is the answer. Who cancels or
+        watches the same job at the same time shares the request and the answer.
+
+        Wire: DELETE /v1/batch-query/jobs/{jobid}
+        https://developer.zuora.com/v1-api-reference/api/operation/DELETE_BatchQueryJob/
+
+        Args:
+            handle: which job.
+            timeout: seconds until its end is known; after them the answer is Lost.
+
+        Raises:
+            CancellationNotSupported: the kind cannot be cancelled; nothing was sent.
+            ApiError: this user may not.
+            TransportError: nobody answered, for as long as the client's patience lasted.
+        """
+        check_cancellable(handle)
+        fleet, _ = self._opened()
+        subscription = Subscription(fleet, timeout=_timeout(timeout), only_ends=True)
+        try:
+            subscription.accept(handle, hold=True)
+            subscription.end_of_handles()
+            fleet.delete(handle, on_error=subscription.fail)
+            return (await subscription.outcomes())[handle]
+        finally:
+            subscription.close()
+
+    def nudge(self, handle: JobHandle[Any]) -> bool:
+        """Look at a job now: for a callout that says it has ended. The watch's own looks stay as the safety net.
+
+        Returns:
+            False when the job is not being watched.
+        """
+        return self._opened()[0].nudge(handle)
+
+    def statistics(self) -> Statistics:
+        """Give the watcher's figures as they stand."""
+        return self._opened()[0].statistics()
+
+    @asynccontextmanager
+    async def _subscribed(
+        self, timeout: float | None, *, only_ends: bool = False, limit: int | None = None
+    ) -> AsyncIterator[Subscription]:
+        fleet, _ = self._opened()
+        subscription = Subscription(fleet, timeout=_timeout(timeout), only_ends=only_ends, limit=limit)
+        try:
+            yield subscription
+        finally:
+            await fleet.leave(subscription)
+
+    def _opened(self) -> tuple[Fleet, asyncio.TaskGroup]:
+        if self._fleet is None or self._group is None:
+            message = "the watcher is closed: use it inside `async with JobWatcher(client) as watcher`"
+            raise WatcherClosed(message)
+        return self._fleet, self._group
+
+
+def _seconds(name: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        message = f"{name} must be a number of seconds above 0, not {value!r}"
+        raise ConfigurationError(message)
+    return float(value)
+
+
+def _timeout(value: float | None) -> float | None:
+    if value is None or value == float("inf"):
+        return None
+    seconds = _seconds("timeout", value)
+    if not isfinite(seconds):
+        message = f"timeout must be a number of seconds, not {value!r}"
+        raise ConfigurationError(message)
+    return seconds
+
+
+async def _feed(
+    subscription: Subscription, handles: Iterable[JobHandle[Any]] | AsyncIterable[JobHandle[Any]], at_once: int
+) -> None:
+    try:
+        await _take_in(subscription, handles, at_once)
+    except Exception as error:  # noqa: BLE001 - the reader's to handle: it is his iterable
+        subscription.fail(error)
+
+
+async def _take_in(
+    subscription: Subscription, handles: Iterable[JobHandle[Any]] | AsyncIterable[JobHandle[Any]], at_once: int
+) -> None:
+    if isinstance(handles, AsyncIterable):
+        async for handle in handles:
+            await subscription.room(at_once)
+            subscription.accept(handle)
+    else:
+        for number, handle in enumerate(handles, start=1):
+            await subscription.room(at_once)
+            subscription.accept(handle)
+            if number % INTAKE_SLICE == 0:
+                await asyncio.sleep(0)
+    subscription.end_of_handles()
