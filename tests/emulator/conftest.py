@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
@@ -22,29 +22,29 @@ class Caller:
         self.session = session
         self.authorization = {"Authorization": f"Bearer {zuora.issue_token(10**9)}"}
 
-    async def ask(self, method: str, path: str, headers: dict[str, str] | None = None, **options):
+    async def ask(self, method: str, path: str, headers: dict[str, str] | None = None, **options: Any) -> Any:
         """Send one request; give the response, read."""
         headers = {**self.authorization, **(headers or {})}
         async with self.session.request(method, path, headers=headers, **options) as response:
             await response.read()
             return response
 
-    async def get(self, path: str, **options):
+    async def get(self, path: str, **options: Any) -> Any:
         return await self.ask("GET", path, **options)
 
     async def read(self, path: str) -> bytes:
         async with self.session.get(path, headers=self.authorization) as response:
             return await response.read()
 
-    async def poll(self, job: emulator.Job) -> dict:
+    async def poll(self, job: emulator.Job) -> Any:
         return await (await self.get(job.family.route + job.id)).json()
 
-    async def cancel(self, job: emulator.Job):
+    async def cancel(self, job: emulator.Job) -> Any:
         return await self.ask("DELETE", job.family.route + job.id)
 
 
 @asynccontextmanager
-async def calling(**options) -> AsyncIterator[Caller]:
+async def calling(**options: Any) -> AsyncIterator[Caller]:
     async with (
         emulator.running(**options) as zuora,
         aiohttp.ClientSession(zuora.url, connector=aiohttp.TCPConnector(limit=0)) as session,
@@ -53,5 +53,5 @@ async def calling(**options) -> AsyncIterator[Caller]:
 
 
 @pytest.fixture(name="calling")
-def _calling():
+def _calling() -> Any:
     return calling

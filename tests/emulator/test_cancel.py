@@ -1,6 +1,7 @@
 """DELETE /v1/batch-query/jobs/{id}: what it stops, what it keeps, and when it comes too late."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ RUNNING = (Step("submitted", 1), Step("executing", 4), Step("completed"))
 
 
 @pytest.mark.looptime
-async def test_a_running_job_is_cancelled_and_keeps_what_it_has(calling):
+async def test_a_running_job_is_cancelled_and_keeps_what_it_has(calling: Any) -> None:
     async with calling() as caller:
         job = caller.zuora.add_job("aqua", life=RUNNING)
         await asyncio.sleep(3)
@@ -27,7 +28,7 @@ async def test_a_running_job_is_cancelled_and_keeps_what_it_has(calling):
 
 
 @pytest.mark.looptime
-async def test_a_cancel_can_take_time(calling):
+async def test_a_cancel_can_take_time(calling: Any) -> None:
     async with calling() as caller:
         job = caller.zuora.add_job("aqua", life=RUNNING, cancel_takes=10)
         await asyncio.sleep(2)
@@ -39,7 +40,7 @@ async def test_a_cancel_can_take_time(calling):
 
 
 @pytest.mark.parametrize("status", ["completed", "aborted", "error", "cancelled"])
-async def test_an_ended_job_is_refused(status, calling):
+async def test_an_ended_job_is_refused(status: Any, calling: Any) -> None:
     async with calling() as caller:
         job = caller.zuora.add_job("aqua", life=[Step(status)])
         response = await caller.cancel(job)
@@ -49,7 +50,7 @@ async def test_an_ended_job_is_refused(status, calling):
         assert caller.zuora.requests[-1].handle == job.handle
 
 
-async def test_the_refusal_may_come_under_200(calling):
+async def test_the_refusal_may_come_under_200(calling: Any) -> None:
     async with calling(aqua_refusal_status=200) as caller:
         job = caller.zuora.add_job("aqua", life=[Step("completed")])
         response = await caller.cancel(job)
@@ -57,7 +58,7 @@ async def test_the_refusal_may_come_under_200(calling):
         assert (response.status, refusal["status"], refusal["errorCode"]) == (200, "error", "90003")
 
 
-async def test_a_cancel_can_lose_the_race(calling):
+async def test_a_cancel_can_lose_the_race(calling: Any) -> None:
     async with calling() as caller:
         job = caller.zuora.add_job("aqua", life=RUNNING, cancel_loses_to="completed")
         assert (await caller.poll(job))["status"] == "submitted"
@@ -67,7 +68,7 @@ async def test_a_cancel_can_lose_the_race(calling):
         assert all("fileId" in batch for batch in document["batches"])
 
 
-async def test_only_aqua_can_be_cancelled(calling):
+async def test_only_aqua_can_be_cancelled(calling: Any) -> None:
     async with calling() as caller:
         for kind in ("operation", "bulk-pdf", "credit-memo-apply"):
             job = caller.zuora.add_job(kind, seconds=60)
@@ -80,7 +81,7 @@ async def test_only_aqua_can_be_cancelled(calling):
         assert (await missing.json())["code"] == 90002
 
 
-async def test_a_fixed_document_is_cancelled_without_a_change(calling):
+async def test_a_fixed_document_is_cancelled_without_a_change(calling: Any) -> None:
     async with calling() as caller:
         caller.zuora.add_document("aqua", {"id": "1", "status": "executing"})
         caller.zuora.add_document("aqua", {"id": "2", "status": "cancelled"})

@@ -1,6 +1,7 @@
 import asyncio
 import json
 import re
+from typing import Any
 
 import pytest
 
@@ -12,14 +13,14 @@ from zuora_jobs.errors import ConfigurationError
 IDS = re.compile(r"[0-9a-f]{32}")
 
 
-async def answer(calling, kind, *life, **options):
+async def answer(calling: Any, kind: Any, *life: Any, **options: Any) -> Any:
     async with calling() as caller:
         job = caller.zuora.add_job(kind, life=[Step(*life)] if life else None, **options)
         return await caller.poll(job)
 
 
-def test_ids_look_like_zuoras(calling):
-    async def draw(seed):
+def test_ids_look_like_zuoras() -> None:
+    async def draw(seed: Any) -> Any:
         async with emulator.running(seed=seed) as zuora:
             return [job.id for job in zuora.add_jobs("aqua", 20)]
 
@@ -31,7 +32,7 @@ def test_ids_look_like_zuoras(calling):
 
 @pytest.mark.looptime
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.name)
-async def test_drawn_lives_end_in_an_ending_of_their_family(family, calling):
+async def test_drawn_lives_end_in_an_ending_of_their_family(family: Any, calling: Any) -> None:
     async with calling() as caller:
         jobs = caller.zuora.add_jobs(family.name, 200)
         assert {job.status for job in jobs} == {family.running[0]}
@@ -42,7 +43,7 @@ async def test_drawn_lives_end_in_an_ending_of_their_family(family, calling):
 
 
 @pytest.mark.looptime
-async def test_short_cuts(calling):
+async def test_short_cuts(calling: Any) -> None:
     async with calling() as caller:
         timed = caller.zuora.add_job("bulk-pdf", ends="PartialComplete", seconds=3)
         counted = caller.zuora.add_job("aqua", ends="aborted", polls=2)
@@ -53,7 +54,7 @@ async def test_short_cuts(calling):
         assert (timed.status, timed.ended_at) == ("PartialComplete", 3)
 
 
-async def test_operation(calling):
+async def test_operation(calling: Any) -> None:
     done = await answer(calling, "operation", "Completed")
     assert set(done) == {"id", "objectId", "objectType", "operationType", "status", "reasons", "success"}
     assert (done["objectType"], done["reasons"], done["success"]) == ("Invoice", [], True)
@@ -62,7 +63,7 @@ async def test_operation(calling):
     assert set(failed["reasons"][0]) == {"code", "message"}
 
 
-async def test_bulk_pdf(calling):
+async def test_bulk_pdf(calling: Any) -> None:
     done = await answer(calling, "bulk-pdf", "Completed")
     assert (done["stepStatus"], done["createdOn"], done["success"]) == ("PostProcessing", "2026-01-05 09:00:00", True)
     assert all("X-Amz-Signature=" in url for url in done["fileUrls"])
@@ -75,7 +76,7 @@ async def test_bulk_pdf(calling):
 
 
 @pytest.mark.looptime
-async def test_bulk_pdf_steps_follow_its_progress(calling):
+async def test_bulk_pdf_steps_follow_its_progress(calling: Any) -> None:
     async with calling() as caller:
         job = caller.zuora.add_job("bulk-pdf", life=[Step("Submitted", 1), Step("Executing", 4), Step("Completed")])
         steps = []
@@ -92,7 +93,7 @@ async def test_bulk_pdf_steps_follow_its_progress(calling):
         ]
 
 
-async def test_credit_memo_apply(calling):
+async def test_credit_memo_apply(calling: Any) -> None:
     done = await answer(calling, "credit-memo-apply", "Processed")
     assert set(done) == {"id", "status", "operationType", "referenceId", "referenceType", "error", "success"}
     assert (done["error"], done["success"]) == (None, True)
@@ -101,7 +102,7 @@ async def test_credit_memo_apply(calling):
 
 
 @pytest.mark.looptime
-async def test_aqua_batches_advance_one_after_another(calling):
+async def test_aqua_batches_advance_one_after_another(calling: Any) -> None:
     async with calling() as caller:
         life = [Step("submitted", 1), Step("executing", 4), Step("completed")]
         job = caller.zuora.add_job("aqua", life=life, fields={"batches": [{"name": "A"}, {"name": "B"}]})
@@ -117,7 +118,7 @@ async def test_aqua_batches_advance_one_after_another(calling):
         assert [state[0] for state in seen[0]] == ["A", "B"]
 
 
-async def test_aqua_failures(calling):
+async def test_aqua_failures(calling: Any) -> None:
     aborted = await answer(calling, "aqua", ends="aborted", seconds=0)
     assert [batch["status"] for batch in aborted["batches"]] == ["completed", "aborted"]
     assert "must specify a select" in aborted["batches"][1]["message"]
@@ -130,7 +131,7 @@ async def test_aqua_failures(calling):
     ]  # fmt: skip
 
 
-async def test_a_document_is_served_key_for_key(calling):
+async def test_a_document_is_served_key_for_key(calling: Any) -> None:
     sample = json.loads('{"status": "Zipping", "jobId": "2c92c8955bd63cc1015bd7c151af02ab", "x": [1, {"y": null}]}')
     async with calling() as caller:
         assert caller.zuora.add_document("bulk-pdf", sample) == sample["jobId"]
@@ -144,7 +145,7 @@ async def test_a_document_is_served_key_for_key(calling):
             caller.zuora.add_document("bulk-pdf", {"id": "1"})
 
 
-async def test_nonsense_is_refused(calling):
+async def test_nonsense_is_refused(calling: Any) -> None:
     async with calling() as caller:
         zuora = caller.zuora
         zuora.add_job("aqua", id="1")
@@ -153,6 +154,7 @@ async def test_nonsense_is_refused(calling):
             ({"kind": "aqua", "id": "1"}, "already a job aqua:1"),
             ({"kind": "aqua", "life": [Step("a")], "ends": "b"}, "either given"),
             ({"kind": "aqua", "seconds": 1, "polls": 1}, "not both"),
+            ({"kind": "aqua", "life": []}, "at least one step"),
         ):
             with pytest.raises(ConfigurationError, match=complaint):
                 zuora.add_job(**options)

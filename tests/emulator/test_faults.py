@@ -1,5 +1,7 @@
 import asyncio
 import logging
+from collections.abc import Iterator
+from typing import Any
 
 import aiohttp
 import pytest
@@ -10,14 +12,14 @@ from zuora_jobs.errors import ConfigurationError
 
 
 @pytest.fixture(autouse=True)
-def quiet(caplog):
+def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """No fault may make the server complain in its log."""
     with caplog.at_level(logging.WARNING):
         yield
     assert not caplog.records
 
 
-async def strike(calling, effect, *, ask=None):
+async def strike(calling: Any, effect: Any) -> Any:
     async with calling() as caller:
         job = caller.zuora.add_job("aqua", life=[Step("completed")])
         caller.zuora.fault(Fault(effect, times=1))
@@ -46,20 +48,20 @@ async def strike(calling, effect, *, ask=None):
     ],
     ids=str,
 )
-async def test_answers(effect, status, content_type, text, calling):
+async def test_answers(effect: Any, status: Any, content_type: Any, text: Any, calling: Any) -> None:
     response = await strike(calling, effect)
     assert (response.status, response.content_type) == (status, content_type)
     assert text in (await response.text(errors="replace"))
 
 
-async def test_a_throttle_bears_what_it_is_told(calling):
+async def test_a_throttle_bears_what_it_is_told(calling: Any) -> None:
     response = await strike(calling, Answer(429, headers={"Retry-After": "3"}))
     assert response.headers["Retry-After"] == "3"
     assert (await response.json())["reasons"][0]["code"] == 70
     assert response.headers["Zuora-Request-Id"]
 
 
-async def test_patch(calling):
+async def test_patch(calling: Any) -> None:
     assert "status" not in await (await strike(calling, "no-status")).json()
     response = await strike(calling, Patch({"status": 7, "batches": [{"name": "X"}]}, remove=["id"]))
     document = await response.json()
@@ -67,13 +69,20 @@ async def test_patch(calling):
     assert document["batches"][1]["name"] == "InvoiceAdjustment"
 
 
-async def test_truncated(calling):
+async def test_patch_leaves_alone_what_is_no_document(calling: Any) -> None:
+    async with calling() as caller:
+        caller.zuora.fault(Patch({"status": 7}))
+        job = caller.zuora.add_job("aqua", life=[Step("completed")])
+        assert (await caller.get(f"/v1/files/{job.file_ids[0]}")).content_type == "text/csv"
+
+
+async def test_truncated(calling: Any) -> None:
     for effect in ("truncated", Truncate(0.0), Truncate(0.99)):
         with pytest.raises(aiohttp.ClientPayloadError):
             await strike(calling, effect)
 
 
-async def test_dropped(calling):
+async def test_dropped(calling: Any) -> None:
     async with calling() as caller:
         job = caller.zuora.add_job("aqua", life=[Step("completed")])
         caller.zuora.fault(Fault(Drop(), times=5))
@@ -86,7 +95,7 @@ async def test_dropped(calling):
 
 
 @pytest.mark.looptime
-async def test_delay_tells_the_state_after_it(calling, looptime):
+async def test_delay_tells_the_state_after_it(calling: Any, looptime: Any) -> None:
     async with calling() as caller:
         job = caller.zuora.add_job("operation", life=[Step("Pending", 5), Step("Completed")])
         caller.zuora.fault(Delay(5))
@@ -96,7 +105,7 @@ async def test_delay_tells_the_state_after_it(calling, looptime):
 
 
 @pytest.mark.looptime
-async def test_a_hanging_request_does_not_hold_up_the_end(calling, looptime):
+async def test_a_hanging_request_does_not_hold_up_the_end(calling: Any, looptime: Any) -> None:
     async with calling() as caller:
         caller.zuora.fault(Hang())
         with pytest.raises(TimeoutError):
@@ -111,7 +120,7 @@ async def test_a_hanging_request_does_not_hold_up_the_end(calling, looptime):
     assert looptime == 31
 
 
-async def test_effects_nest_the_oldest_outermost(calling):
+async def test_effects_nest_the_oldest_outermost(calling: Any) -> None:
     async with calling() as caller:
         job = caller.zuora.add_job("operation")
         caller.zuora.fault(Patch({"objectType": "outer", "id": "outer"}))
@@ -120,7 +129,7 @@ async def test_effects_nest_the_oldest_outermost(calling):
         assert (document["objectType"], document["id"]) == ("outer", "outer")
 
 
-async def test_which_requests_are_struck(calling):
+async def test_which_requests_are_struck(calling: Any) -> None:
     async with calling() as caller:
         job = caller.zuora.add_job("aqua", seconds=1000)
         path = job.family.route + job.id
@@ -133,7 +142,7 @@ async def test_which_requests_are_struck(calling):
         assert "struck 2 of 3" in repr(fault)
 
 
-async def test_a_fault_can_be_removed(calling):
+async def test_a_fault_can_be_removed(calling: Any) -> None:
     async with calling() as caller:
         fault = caller.zuora.fault("unavailable")
         assert (await caller.get("/v1/files/1")).status == 503
@@ -143,7 +152,7 @@ async def test_a_fault_can_be_removed(calling):
 
 
 @pytest.mark.looptime
-async def test_an_outage_lasts_as_long_as_it_says(calling):
+async def test_an_outage_lasts_as_long_as_it_says(calling: Any) -> None:
     async with calling() as caller:
         caller.zuora.outage(900, "bad-gateway")
         assert (await caller.get("/v1/files/1")).status == 502
@@ -153,7 +162,7 @@ async def test_an_outage_lasts_as_long_as_it_says(calling):
         assert (await caller.get("/v1/files/1")).status == 404
 
 
-async def test_chance_is_seeded(calling):
+async def test_chance_is_seeded(calling: Any) -> None:
     runs = []
     for seed in (1, 1, 2):
         async with calling(seed=seed) as caller:
@@ -171,12 +180,13 @@ async def test_chance_is_seeded(calling):
         (lambda: Fault("slow", probability=2), "between 0 and 1"),
         (lambda: Truncate(1.0), "without, 1"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_nonsense_is_refused(make, complaint):
+def test_nonsense_is_refused(make: Any, complaint: Any) -> None:
     with pytest.raises(ConfigurationError, match=complaint):
         make()
 
 
-def test_faults_are_values():
+def test_faults_are_values() -> None:
     assert Fault("slow") == Fault(Delay(5.0))
     assert all(Fault(name).effect is effect for name, effect in NAMED.items())

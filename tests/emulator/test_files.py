@@ -3,6 +3,7 @@ import csv
 import gzip
 import io
 import zipfile
+from typing import Any
 
 import pytest
 
@@ -11,12 +12,12 @@ from zuora_jobs.emulator import Step
 DONE = (Step("completed"),)
 
 
-async def batches_of(caller, **fields):
+async def batches_of(caller: Any, **fields: Any) -> Any:
     job = caller.zuora.add_job("aqua", life=DONE, fields=fields)
     return (await caller.poll(job))["batches"]
 
 
-async def test_a_csv_has_the_columns_asked_for_and_the_rows_promised(calling):
+async def test_a_csv_has_the_columns_asked_for_and_the_rows_promised(calling: Any) -> None:
     async with calling() as caller:
         wanted = [
             {"name": "Mine", "query": "SELECT Id, Account.Id\nFROM Invoice", "recordCount": 3},
@@ -32,7 +33,7 @@ async def test_a_csv_has_the_columns_asked_for_and_the_rows_promised(calling):
             assert batch["name"] != "Mine" or header == ["Mine.Id", "Mine.Account.Id"]
 
 
-async def test_other_formats(calling):
+async def test_other_formats(calling: Any) -> None:
     async with calling() as caller:
         one = [{"recordCount": 2, "name": "N"}]
         (batch,) = await batches_of(caller, format="GZIP", batches=one)
@@ -44,7 +45,7 @@ async def test_other_formats(calling):
 
 
 @pytest.mark.looptime
-async def test_a_file_exists_from_the_moment_its_batch_is_done(calling):
+async def test_a_file_exists_from_the_moment_its_batch_is_done(calling: Any) -> None:
     async with calling() as caller:
         job = caller.zuora.add_job("aqua", life=[Step("executing", 2), *DONE])
         first, second = job.file_ids
@@ -55,7 +56,7 @@ async def test_a_file_exists_from_the_moment_its_batch_is_done(calling):
         assert (await caller.get("/v1/files/unknown")).status == 404
 
 
-async def test_files_of_a_fixed_document(calling):
+async def test_files_of_a_fixed_document(calling: Any) -> None:
     async with calling() as caller:
         batch = {"fileId": "e20b07474688ad5001468daf155f01f5", "recordCount": 1580, "query": "select A,B from C"}
         caller.zuora.add_document("aqua", {"id": "1", "status": "cancelled", "batches": [batch]})
@@ -63,20 +64,20 @@ async def test_files_of_a_fixed_document(calling):
         assert len(text.splitlines()) == 1581
 
 
-async def test_ranges_of_result_files_are_an_option(calling):
+async def test_ranges_of_result_files_are_an_option(calling: Any) -> None:
     for option, status in ((False, 200), (True, 206)):
         async with calling(file_ranges=option) as caller:
             batch = (await batches_of(caller))[0]
             assert (await caller.get(f"/v1/files/{batch['fileId']}", headers={"Range": "bytes=5-"})).status == status
 
 
-async def archives(caller, status="Completed"):
+async def archives(caller: Any, status: Any = "Completed") -> Any:
     job = caller.zuora.add_job("bulk-pdf", life=[Step(status)])
     return (await caller.poll(job))["fileUrls"]
 
 
 @pytest.mark.parametrize("status", ["Completed", "PartialComplete"])
-async def test_presigned_urls_lead_to_archives(status, calling):
+async def test_presigned_urls_lead_to_archives(status: Any, calling: Any) -> None:
     async with calling() as caller:
         for url in await archives(caller, status):
             async with caller.session.get(url) as response:
@@ -89,7 +90,7 @@ async def test_presigned_urls_lead_to_archives(status, calling):
 
 
 @pytest.mark.looptime
-async def test_presigned_urls_guard_themselves(calling):
+async def test_presigned_urls_guard_themselves(calling: Any) -> None:
     async with calling() as caller:
         url = (await archives(caller))[0]
         with_token = await caller.get(url)
@@ -106,11 +107,11 @@ async def test_presigned_urls_guard_themselves(calling):
             assert "Request has expired" in await response.text()
 
 
-async def test_archives_can_be_resumed(calling):
+async def test_archives_can_be_resumed(calling: Any) -> None:
     async with calling() as caller:
         url = (await archives(caller))[0]
 
-        async def part(**headers):
+        async def part(**headers: Any) -> Any:
             headers = {name.replace("_", "-"): value for name, value in headers.items()}
             async with caller.session.get(url, headers=headers) as response:
                 return response.status, await response.read(), response.headers

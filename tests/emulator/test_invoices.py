@@ -1,19 +1,20 @@
 """GET /v1/object/invoice/{id}."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from zuora_jobs.emulator.invoices import SINCE
 
 
-async def fetch(caller, path, wsdl=None):
+async def fetch(caller: Any, path: Any, wsdl: Any = None) -> Any:
     headers = {} if wsdl is None else {"X-Zuora-WSDL-Version": str(wsdl)}
     response = await caller.get(f"/v1/object/invoice/{path}", headers=headers)
     return response.status, await response.json()
 
 
-async def test_fields_depend_on_the_wsdl_version(calling):
+async def test_fields_depend_on_the_wsdl_version(calling: Any) -> None:
     async with calling() as caller:
         invoice = caller.zuora.add_invoice()
         for wsdl, missing in ((None, set(SINCE)), (79, set(SINCE)), (118, {"SequenceSetId"}), (127, set())):
@@ -24,7 +25,7 @@ async def test_fields_depend_on_the_wsdl_version(calling):
         assert (status, refusal["Success"]) == (400, False)
 
 
-async def test_fields_can_be_chosen(calling):
+async def test_fields_can_be_chosen(calling: Any) -> None:
     async with calling() as caller:
         invoice = caller.zuora.add_invoice(Balance=5, Odd__c="yes")
         assert await fetch(caller, f"{invoice}?fields=Balance,%20Odd__c") == (
@@ -39,7 +40,7 @@ async def test_fields_can_be_chosen(calling):
         assert (await fetch(caller, f"{invoice}?fields=SourceType", 118))[1]["SourceType"] == "Subscription"
 
 
-async def test_money_is_exact(calling):
+async def test_money_is_exact(calling: Any) -> None:
     async with calling() as caller:
         invoice = caller.zuora.add_invoice(
             Amount=Decimal("0.1"),
@@ -59,7 +60,7 @@ async def test_money_is_exact(calling):
             assert part in text
 
 
-async def test_the_figures_agree(calling):
+async def test_the_figures_agree(calling: Any) -> None:
     async with calling() as caller:
         for _ in range(20):
             _, invoice = await fetch(caller, caller.zuora.add_invoice())
@@ -68,7 +69,7 @@ async def test_the_figures_agree(calling):
             assert cents["Amount"] == cents["Balance"] + cents["PaymentAmount"]
 
 
-async def test_missing_invoices(calling):
+async def test_missing_invoices(calling: Any) -> None:
     async with calling() as caller:
         invoice = caller.zuora.add_invoice(id="2c92c8955bd63cc1015bd7c151af02ab")
         assert (await fetch(caller, invoice))[0] == 200
@@ -77,7 +78,7 @@ async def test_missing_invoices(calling):
 
 
 @pytest.mark.parametrize("header", ["", "Bearer expired"])
-async def test_without_a_token(header, calling):
+async def test_without_a_token(header: Any, calling: Any) -> None:
     async with calling() as caller:
         caller.authorization = {"Authorization": header}
         assert await fetch(caller, caller.zuora.add_invoice()) == (401, {"message": "Authentication error"})

@@ -1,5 +1,6 @@
 import asyncio
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ JOB = "/v1/operations/jobs/"
 
 
 @pytest.mark.looptime
-async def test_over_the_rate(calling):
+async def test_over_the_rate(calling: Any) -> None:
     async with calling(rate_limits=[(3, 60), Window(6, 3600)]) as caller:
         job = caller.zuora.add_job("operation", seconds=10_000)
         first = await caller.get(JOB + job.id)
@@ -35,7 +36,7 @@ async def test_over_the_rate(calling):
 
 
 @pytest.mark.looptime
-async def test_too_many_at_once(calling, looptime):
+async def test_too_many_at_once(calling: Any, looptime: Any) -> None:
     async with calling(concurrency_limit=2, latency=1, retry_after=7) as caller:
         job = caller.zuora.add_job("operation", seconds=10_000)
         answers = await asyncio.gather(*(caller.get(JOB + job.id) for _ in range(3)))
@@ -50,7 +51,7 @@ async def test_too_many_at_once(calling, looptime):
     assert looptime == 1
 
 
-async def test_usual_figures(calling):
+async def test_usual_figures(calling: Any) -> None:
     async with calling() as caller:
         headers = (await caller.get("/v1/files/1")).headers
         assert headers["RateLimit-Limit"] == "50000, 50000;w=60, 2250000;w=3600, 27000000;w=86400"
@@ -60,7 +61,7 @@ async def test_usual_figures(calling):
         assert not {"RateLimit-Limit", "Concurrency-Limit-Limit"} & set(headers)
 
 
-async def test_limits_can_change(calling):
+async def test_limits_can_change(calling: Any) -> None:
     async with calling() as caller:
         caller.zuora.limit_rate(API_SANDBOX)
         caller.zuora.limit_concurrency(5)
@@ -68,7 +69,7 @@ async def test_limits_can_change(calling):
         assert (headers["RateLimit-Limit"][:5], headers["Concurrency-Limit-Limit"]) == ("2500,", "5")
 
 
-def test_windows():
+def test_windows() -> None:
     assert as_windows([(5, 60), Window(1, 1)]) == (Window(1, 1), Window(5, 60))
     assert [window.name for window in (*PRODUCTION, Window(1, 10))] == ["minute", "hour", "day", "10 seconds"]
     for limit in ((0, 60), (1, 0), (1, math.nan)):
@@ -77,7 +78,7 @@ def test_windows():
 
 
 @given(st.integers(1, 5), st.floats(1, 100), st.lists(st.floats(0, 1000), max_size=100).map(sorted))
-def test_no_window_lets_more_through_than_its_limit(limit, seconds, arrivals):
+def test_no_window_lets_more_through_than_its_limit(limit: Any, seconds: Any, arrivals: Any) -> None:
     limiter = RateLimiter([Window(limit, seconds)])
     passed = [now for now in arrivals if limiter.count(now).refusal is None]
     # Fixed windows: at most one limit's worth on either side of a border.
@@ -86,10 +87,8 @@ def test_no_window_lets_more_through_than_its_limit(limit, seconds, arrivals):
 
 
 @given(st.integers(1, 5), st.lists(st.floats(0, 500), min_size=1, max_size=50).map(sorted))
-def test_who_waits_for_the_reset_is_let_in(limit, arrivals):
+def test_who_waits_for_the_reset_is_let_in(limit: Any, arrivals: Any) -> None:
     limiter = RateLimiter([Window(limit, 30), Window(limit * 3, 120)])
-    reading = None
-    for now in arrivals:
-        reading = limiter.count(now)
+    reading = [limiter.count(now) for now in arrivals][-1]
     if reading.refusal is not None:
         assert limiter.count(arrivals[-1] + int(reading.headers["RateLimit-Reset"])).refusal is None

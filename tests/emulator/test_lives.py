@@ -1,4 +1,5 @@
 import asyncio
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from zuora_jobs.errors import ConfigurationError
 THREE = (Step("submitted", 1), Step("executing", 2), Step("completed"))
 
 
-def test_a_step_lasts_its_seconds_and_shares_its_last_moment_with_the_next():
+def test_a_step_lasts_its_seconds_and_shares_its_last_moment_with_the_next() -> None:
     life = Life(THREE, begins_at=10)
     assert [life.at(now).status for now in (10, 10.9, 11, 12.9, 13, 10**9)] == [
         "submitted", "submitted", "executing", "executing", "completed", "completed",
@@ -19,27 +20,27 @@ def test_a_step_lasts_its_seconds_and_shares_its_last_moment_with_the_next():
     assert [moment for moment, _ in life.lived(99)] == [10, 11, 13]
 
 
-def test_a_step_is_shown_exactly_as_often_as_it_says():
+def test_a_step_is_shown_exactly_as_often_as_it_says() -> None:
     life = Life([Step("Pending", polls=2), Step("Processing", polls=1), Step("Completed")], 0)
     assert [life.show(now).status for now in range(5)] == ["Pending", "Pending", "Processing", "Completed", "Completed"]
 
 
-def test_after_a_counted_step_the_next_begins_when_the_last_showing_was():
+def test_after_a_counted_step_the_next_begins_when_the_last_showing_was() -> None:
     life = Life([Step("a", polls=1), Step("b", 5), Step("c")], 0)
     assert life.show(7).status == "a"
     assert (life.at(7).status, life.at(11.9).status, life.at(12).status) == ("b", "b", "c")
 
 
-def test_sums_of_floats_do_not_stretch_a_step():
+def test_sums_of_floats_do_not_stretch_a_step() -> None:
     life = Life([Step("a", 0.1), Step("b", 0.2), Step("c")], 0)
     assert life.at(0.3).status == "c"
 
 
-def test_a_step_of_no_length_is_never_seen():
+def test_a_step_of_no_length_is_never_seen() -> None:
     assert Life([Step("a", 0), Step("b")], 0).at(0).status == "b"
 
 
-def test_progress_runs_from_nought_to_one():
+def test_progress_runs_from_nought_to_one() -> None:
     life = Life(THREE, 0)
     assert [life.progress(now) for now in (0, 0.5, 1, 2, 2.5, 3, 9)] == [0, 0.5, 0, 0.5, 0.75, 0, 0]
 
@@ -48,14 +49,15 @@ def test_progress_runs_from_nought_to_one():
     ("make", "complaint"),
     [
         (lambda: Step("a", 1, 2), "not both"),
-        (lambda: Step("a", -1), ">= 0"),
-        (lambda: Step("a", float("nan")), ">= 0"),
+        (lambda: Step("a", -1), "not -1"),
+        (lambda: Step("a", float("nan")), "not nan"),
         (lambda: Step("a", polls=0), "at least once"),
         (lambda: Life([], 0), "at least one"),
         (lambda: Life([Step("a"), Step("b")], 0), "last for ever"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_nonsense_is_refused(make, complaint):
+def test_nonsense_is_refused(make: Any, complaint: Any) -> None:
     with pytest.raises(ConfigurationError, match=complaint):
         make()
 
@@ -65,7 +67,7 @@ moments = st.lists(st.floats(0, 1000), max_size=20).map(sorted)
 
 
 @given(lengths, moments)
-def test_looking_often_changes_nothing(seconds, looks):
+def test_looking_often_changes_nothing(seconds: Any, looks: Any) -> None:
     steps = [*(Step(str(number), length) for number, length in enumerate(seconds)), Step("end")]
     often, once = Life(steps, 0), Life(steps, 0)
     for now in looks:
@@ -75,7 +77,7 @@ def test_looking_often_changes_nothing(seconds, looks):
 
 
 @given(st.lists(st.integers(1, 5), max_size=5))
-def test_counted_lives_are_exact(polls):
+def test_counted_lives_are_exact(polls: Any) -> None:
     steps = [*(Step(str(number), polls=count) for number, count in enumerate(polls)), Step("end")]
     life = Life(steps, 0)
     expected = [str(number) for number, count in enumerate(polls) for _ in range(count)]
@@ -84,7 +86,7 @@ def test_counted_lives_are_exact(polls):
 
 
 @pytest.mark.looptime
-async def test_a_job_lives_in_loop_time(calling, looptime):
+async def test_a_job_lives_in_loop_time(calling: Any, looptime: Any) -> None:
     async with calling() as caller:
         job = caller.zuora.add_job("aqua", life=THREE)
         seen = []
@@ -98,7 +100,7 @@ async def test_a_job_lives_in_loop_time(calling, looptime):
 
 
 @pytest.mark.looptime
-async def test_any_text_is_a_status_and_fields_stay(calling):
+async def test_any_text_is_a_status_and_fields_stay(calling: Any) -> None:
     async with calling() as caller:
         steps = [Step("Meditating", polls=1, fields={"mood": "calm"}), Step("Completed", fields={"objectId": "x"})]
         job = caller.zuora.add_job("operation", life=steps, fields={"objectType": "DebitMemo"})
@@ -108,7 +110,7 @@ async def test_any_text_is_a_status_and_fields_stay(calling):
 
 
 @pytest.mark.looptime
-async def test_a_job_can_be_driven_by_hand(calling):
+async def test_a_job_can_be_driven_by_hand(calling: Any) -> None:
     async with calling() as caller:
         job = caller.zuora.add_job("operation", life=[Step("Pending")])
         assert job.ended_at is None

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ TEST = """
 ASYNC = "asyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
 
 
-def run(tmp_path, test, *, before="", options=(), ini=ASYNC):
+def run(tmp_path: Any, test: Any, *, before: Any = "", options: Any = (), ini: Any = ASYNC) -> Any:
     (tmp_path / "test_it.py").write_text(textwrap.dedent(test))
     (tmp_path / "pytest.ini").write_text(f"[pytest]\n{ini}")
     program = f"import sys; sys.path.insert(0, {ROOT!r}); {before}\nimport pytest; sys.exit(pytest.main(sys.argv[1:]))"
@@ -36,16 +37,16 @@ def run(tmp_path, test, *, before="", options=(), ini=ASYNC):
 
 
 @pytest.fixture
-def plugin():
+def plugin() -> Any:
     return ("-p", "zuora_jobs.emulator.pytest_plugin")
 
 
-def test_the_fixture_is_a_fresh_emulator_on_the_tests_own_loop(tmp_path, plugin):
+def test_the_fixture_is_a_fresh_emulator_on_the_tests_own_loop(tmp_path: Any, plugin: Any) -> None:
     result = run(tmp_path, TEST, options=plugin)
     assert "2 passed" in result.stdout, result.stdout
 
 
-def test_it_costs_nothing_before_it_is_used(tmp_path, plugin):
+def test_it_costs_nothing_before_it_is_used(tmp_path: Any, plugin: Any) -> None:
     test = """
         import sys
 
@@ -55,7 +56,7 @@ def test_it_costs_nothing_before_it_is_used(tmp_path, plugin):
     assert "1 passed" in run(tmp_path, test, options=plugin).stdout
 
 
-def test_without_pytest_asyncio_it_says_what_to_do(tmp_path, plugin, monkeypatch):
+def test_without_pytest_asyncio_it_says_what_to_do(tmp_path: Any, plugin: Any, monkeypatch: Any) -> None:
     test = """
         def test_it(zuora_emulator):
             pass
@@ -63,7 +64,10 @@ def test_without_pytest_asyncio_it_says_what_to_do(tmp_path, plugin, monkeypatch
         def test_other():
             pass
     """
-    hide = "from importlib import util; real = util.find_spec; util.find_spec = lambda n: n != 'pytest_asyncio' and real(n) or None"
+    hide = (
+        "from importlib import util; find_spec = util.find_spec; "
+        "util.find_spec = lambda name: None if name == 'pytest_asyncio' else find_spec(name)"
+    )
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     result = run(tmp_path, test, before=hide, options=plugin, ini="")
     assert "pip install 'zuora_jobs[pytest]'" in result.stdout, result.stdout

@@ -1,8 +1,9 @@
 import json
 from decimal import Decimal
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zuora_jobs.emulator.replies import overlay, to_json
@@ -13,9 +14,10 @@ plain = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(plain)
-def test_numbers_survive_json_exactly(value):
-    def exact(item):
+def test_numbers_survive_json_exactly(value: Any) -> None:
+    def exact(item: Any) -> Any:
         match item:
             case Decimal():
                 return format(item, "f")
@@ -31,7 +33,7 @@ def test_numbers_survive_json_exactly(value):
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity"])
-def test_what_is_no_number_is_not_written(number):
+def test_what_is_no_number_is_not_written(number: Any) -> None:
     with pytest.raises(ValueError, match="JSON number"):
         to_json({"Amount": Decimal(number)})
 
@@ -47,5 +49,5 @@ def test_what_is_no_number_is_not_written(number):
         ({"a": 1}, None, None),
     ],
 )
-def test_overlay(base, patch, result):
+def test_overlay(base: Any, patch: Any, result: Any) -> None:
     assert overlay(base, patch) == result

@@ -1,6 +1,7 @@
 import asyncio
 import json
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,7 @@ lasts = 60
 
 
 @pytest.mark.looptime
-async def test_toml(tmp_path, calling):
+async def test_toml(tmp_path: Any, calling: Any) -> None:
     path = tmp_path / "scenario.toml"
     path.write_text(TOML)
     async with calling(scenario=path) as caller:
@@ -63,7 +64,7 @@ async def test_toml(tmp_path, calling):
         assert second.headers["Concurrency-Limit-Limit"] == "20"
 
 
-async def test_json_and_mappings(tmp_path):
+async def test_json_and_mappings(tmp_path: Any) -> None:
     scenario = {"jobs": [{"kind": "operation"}], "invoices": [{"Id": "1", "Amount": 0.1}]}
     path = tmp_path / "scenario.json"
     path.write_text(json.dumps(scenario))
@@ -112,7 +113,7 @@ async def test_json_and_mappings(tmp_path):
     ],
     ids=str,
 )
-async def test_nonsense_is_refused_with_its_place_and_nothing_is_used(scenario, complaint):
+async def test_nonsense_is_refused_with_its_place_and_nothing_is_used(scenario: Any, complaint: Any) -> None:
     async with emulator.running() as zuora:
         with pytest.raises(ConfigurationError) as caught:
             zuora.load_scenario({**scenario, "invoices": [{"Id": "1"}]} if "job" not in scenario else scenario)
@@ -131,7 +132,7 @@ async def test_nonsense_is_refused_with_its_place_and_nothing_is_used(scenario, 
         ("gone.toml", None, "cannot be read"),
     ],
 )
-async def test_bad_files(name, text, complaint, tmp_path):
+async def test_bad_files(name: Any, text: Any, complaint: Any, tmp_path: Any) -> None:
     path = tmp_path / name
     if text is not None:
         path.write_text(text)

@@ -1,11 +1,12 @@
 """POST /oauth/token, and what becomes of its tokens."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 
-def credentials(zuora, **changes):
+def credentials(zuora: Any, **changes: Any) -> Any:
     form = {
         "client_id": zuora.tokens.client_id,
         "client_secret": zuora.tokens.client_secret,
@@ -14,7 +15,7 @@ def credentials(zuora, **changes):
     return {name: value for name, value in {**form, **changes}.items() if value is not None}
 
 
-async def test_credentials_buy_a_token(calling):
+async def test_credentials_buy_a_token(calling: Any) -> None:
     async with calling() as caller:
         async with caller.session.post("/oauth/token", data=credentials(caller.zuora)) as response:
             token = await response.json()
@@ -41,7 +42,7 @@ async def test_credentials_buy_a_token(calling):
         ({"grant_type": "password"}, 400, {"code", "message"}),
     ],
 )
-async def test_bad_credentials_do_not(changes, status, keys, calling):
+async def test_bad_credentials_do_not(changes: Any, status: Any, keys: Any, calling: Any) -> None:
     async with calling() as caller:
         async with caller.session.post("/oauth/token", data=credentials(caller.zuora, **changes)) as response:
             assert response.status == status
@@ -53,7 +54,7 @@ async def test_bad_credentials_do_not(changes, status, keys, calling):
 
 
 @pytest.mark.looptime
-async def test_a_token_dies_of_age_to_the_second(calling, looptime):
+async def test_a_token_dies_of_age_to_the_second(calling: Any, looptime: Any) -> None:
     async with calling(token_lifetime=60) as caller:
         old = {"Authorization": f"Bearer {caller.zuora.issue_token()}"}
         job = caller.zuora.add_job("operation", seconds=1000)
@@ -67,7 +68,7 @@ async def test_a_token_dies_of_age_to_the_second(calling, looptime):
     assert looptime == 60
 
 
-async def test_tokens_can_be_revoked(calling):
+async def test_tokens_can_be_revoked(calling: Any) -> None:
     async with calling() as caller:
         job = caller.zuora.add_job("operation")
         caller.zuora.revoke_tokens()
@@ -78,14 +79,14 @@ async def test_tokens_can_be_revoked(calling):
 
 
 @pytest.mark.parametrize("header", [{}, {"Authorization": "Basic eDp5"}, {"Authorization": "Bearer "}])
-async def test_nothing_else_opens_the_door(header, calling):
+async def test_nothing_else_opens_the_door(header: Any, calling: Any) -> None:
     async with calling() as caller:
         caller.authorization = header
         for path in ("/v1/operations/jobs/1", "/v1/batch-query/jobs/1", "/v1/object/invoice/1", "/v1/files/1"):
             assert (await caller.get(path)).status == 401
 
 
-async def test_token_requests_have_limits_of_their_own(calling):
+async def test_token_requests_have_limits_of_their_own(calling: Any) -> None:
     async with calling(rate_limits=[(1, 60)]) as caller:
         statuses = []
         for _ in range(101):
@@ -94,7 +95,7 @@ async def test_token_requests_have_limits_of_their_own(calling):
         assert statuses == [200] * 100 + [429]
 
 
-async def test_secrets_stay_out_of_sight(calling):
+async def test_secrets_stay_out_of_sight(calling: Any) -> None:
     async with calling(client_secret="hush-hush") as caller:
         token = caller.zuora.issue_token()
         await caller.get("/v1/files/1", headers={"Authorization": f"Bearer {token}"})

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import logging
 import re
+from typing import Any
 
 import aiohttp
 import pytest
@@ -14,7 +15,7 @@ from zuora_jobs.emulator.options import Options
 from zuora_jobs.errors import ConfigurationError
 
 
-async def test_every_answer_has_a_request_id_and_echoes_the_track_id(calling):
+async def test_every_answer_has_a_request_id_and_echoes_the_track_id(calling: Any) -> None:
     async with calling() as caller:
         ids = set()
         for path in ("/v1/files/1", "/v1/nowhere", "/oauth/token"):
@@ -28,7 +29,7 @@ async def test_every_answer_has_a_request_id_and_echoes_the_track_id(calling):
 
 
 @pytest.mark.parametrize("track_id", ["x" * 65, "2026-01-05T09:00:00", "a;b", 'a"b', "a'b", "é"])
-async def test_bad_track_ids_are_refused(track_id, calling):
+async def test_bad_track_ids_are_refused(track_id: Any, calling: Any) -> None:
     async with calling() as caller:
         job = caller.zuora.add_job("operation")
         response = await caller.get(f"/v1/operations/jobs/{job.id}", headers={"Zuora-Track-Id": track_id})
@@ -37,7 +38,7 @@ async def test_bad_track_ids_are_refused(track_id, calling):
         assert (await caller.get(f"/v1/operations/jobs/{job.id}", headers={"Zuora-Track-Id": "x" * 64})).status == 200
 
 
-async def test_long_answers_are_compressed_on_demand(calling):
+async def test_long_answers_are_compressed_on_demand(calling: Any) -> None:
     async with calling() as caller, aiohttp.ClientSession(caller.zuora.url, auto_decompress=False) as session:
         job = caller.zuora.add_job("aqua", life=[Step("completed")])
         for encoding, compressed in (("gzip, deflate", True), ("identity", False)):
@@ -55,7 +56,7 @@ async def test_long_answers_are_compressed_on_demand(calling):
 @pytest.mark.parametrize(
     ("options", "status", "code"), [({}, 404, "50000040"), ({"unknown_job_status": 200}, 200, 50000040)]
 )
-async def test_unknown_ids(options, status, code, calling):
+async def test_unknown_ids(options: Any, status: Any, code: Any, calling: Any) -> None:
     async with calling(**options) as caller:
         for path in ("/v1/operations/jobs/", "/v1/operations/bulk-pdf/", "/v1/credit-memos/apply-async-jobs/"):
             response = await caller.get(path + "no-such-id")
@@ -68,14 +69,14 @@ async def test_unknown_ids(options, status, code, calling):
         assert (await missing.json())["code"] == 90002
 
 
-async def test_ids_belong_to_one_family(calling):
+async def test_ids_belong_to_one_family(calling: Any) -> None:
     async with calling() as caller:
         job = caller.zuora.add_job("operation")
         assert (await caller.get(f"/v1/operations/bulk-pdf/{job.id}")).status == 404
         assert (await caller.get(f"/v1/operations/jobs/{job.id}/")).status == 404
 
 
-async def test_the_log(calling):
+async def test_the_log(calling: Any) -> None:
     async with calling() as caller:
         job = caller.zuora.add_job("operation")
         await caller.get(f"/v1/operations/jobs/{job.id}?a=b", headers={"Zuora-Version": "341.0"})
@@ -99,7 +100,7 @@ async def test_the_log(calling):
 
 
 @pytest.mark.looptime
-async def test_records_are_in_order_of_arrival(calling):
+async def test_records_are_in_order_of_arrival(calling: Any) -> None:
     async with calling(request_log=2) as caller:
         caller.zuora.fault(emulator.Fault(emulator.Delay(5), path="slow"))
         slow = asyncio.create_task(caller.get("/v1/slow"))
@@ -117,17 +118,17 @@ async def test_records_are_in_order_of_arrival(calling):
 
 
 @pytest.mark.looptime
-async def test_latency(calling, looptime):
+async def test_latency(calling: Any, looptime: Any) -> None:
     async with calling(latency=0.25) as caller:
         job = caller.zuora.add_job("operation", seconds=1)
-        for _ in range(4):
-            document = await caller.poll(job)
-        assert document["status"] in {"Completed", "Failed"}
+        statuses = [(await caller.poll(job))["status"] for _ in range(4)]
+        assert statuses[:3] == ["Processing"] * 3
+        assert statuses[3] in {"Completed", "Failed"}
     assert looptime == 1
 
 
 @pytest.mark.looptime
-async def test_a_thousand_at_once(calling, looptime):
+async def test_a_thousand_at_once(calling: Any, looptime: Any) -> None:
     async with calling(latency=2, concurrency_limit=None) as caller:
         jobs = caller.zuora.add_jobs("operation", 1000, seconds=60)
         await asyncio.gather(*map(caller.poll, jobs))
@@ -136,7 +137,7 @@ async def test_a_thousand_at_once(calling, looptime):
 
 
 @pytest.mark.looptime
-async def test_nothing_outlives_the_block(calling, looptime, caplog):
+async def test_nothing_outlives_the_block(calling: Any, looptime: Any, caplog: Any) -> None:
     with caplog.at_level(logging.WARNING):
         async with calling(latency=1000) as caller:
             polls = [asyncio.create_task(caller.get("/v1/files/1")) for _ in range(20)]
@@ -152,7 +153,7 @@ async def test_nothing_outlives_the_block(calling, looptime, caplog):
     assert not caplog.records
 
 
-async def test_where_it_is():
+async def test_where_it_is() -> None:
     async with emulator.running() as one, emulator.running(host="localhost") as two:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+", one.url)
         assert one.url != two.url
@@ -164,12 +165,12 @@ async def test_where_it_is():
 @pytest.mark.parametrize(
     "option", [{"latency": -1}, {"token_lifetime": 0}, {"concurrency_limit": 0}, {"unknown_job_status": 500}], ids=str
 )
-def test_options_make_sense(option):
+def test_options_make_sense(option: Any) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(option))):
         Options(**option)
 
 
-def test_public_names():
+def test_public_names() -> None:
     assert set(emulator.__all__) <= set(dir(emulator))
     for name in emulator.__all__:
         assert getattr(emulator, name).__doc__

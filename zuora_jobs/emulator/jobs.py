@@ -118,7 +118,7 @@ class Job:
         self.polls += 1
         return document
 
-    def become(self, status: str, **fields: Any) -> None:  # noqa: ANN401 - any JSON value goes
+    def become(self, status: str, **fields: Any) -> None:
         """Be *status* from now on, for ever, whatever the script said; *fields* are laid over the document."""
         self.live([Step(status, fields=fields)])
 

@@ -66,12 +66,16 @@ class _Meter:
             self.count, self.ends_at = 0, now + self.window.seconds
         self.count += 1
 
-    @property
-    def used(self) -> float:
-        return self.count / self.window.limit
-
     def wait(self, now: float) -> int:
         return max(math.ceil(round(self.ends_at - now, 6)), 0)
+
+
+def _end(meter: _Meter) -> float:
+    return meter.ends_at
+
+
+def _used(meter: _Meter) -> float:
+    return meter.count / meter.window.limit
 
 
 @frozen
@@ -96,9 +100,9 @@ class RateLimiter:
         for meter in self._meters:
             meter.add(now)
         refused = any(meter.count > meter.window.limit for meter in self._meters)
-        # One request more would be refused as long as any window is full: only the end of the longest helps.
+        # One request more would be refused as long as any window is full: only the last to end helps.
         full = [meter for meter in self._meters if meter.count >= meter.window.limit]
-        tightest = full[-1] if refused else max(self._meters, key=lambda meter: meter.used)
+        tightest = max(full, key=_end) if refused else max(self._meters, key=_used)
         wait = tightest.wait(now)
         headers = {
             "RateLimit-Limit": f"{tightest.window.limit}, {self._all}",

@@ -85,7 +85,7 @@ def _exactly(value: object) -> str:
             return json.dumps(value)
 
 
-def overlay(base: Any, patch: Any) -> Any:  # noqa: ANN401 - any JSON value goes
+def overlay(base: Any, patch: Any) -> Any:
     """*patch* laid over *base*: objects key by key, lists of objects item by item, all else replaced."""
     if isinstance(base, Mapping) and isinstance(patch, Mapping):
         return {**base, **{key: overlay(base[key], item) if key in base else item for key, item in patch.items()}}

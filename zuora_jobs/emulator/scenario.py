@@ -170,7 +170,7 @@ def _kind(place: str, value: object) -> str:
     return _built(place, family_named, _text(place, value)).name
 
 
-def _built(place: str, make: Callable[..., _T], *args: Any, **options: Any) -> _T:  # noqa: ANN401 - builds anything
+def _built(place: str, make: Callable[..., _T], *args: Any, **options: Any) -> _T:
     with _at(place):
         return make(*args, **options)
 

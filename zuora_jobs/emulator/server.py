@@ -108,7 +108,7 @@ async def running(
         await runner.cleanup()
 
 
-def _url(address: Any) -> str:  # noqa: ANN401 - a socket's address, of any family
+def _url(address: Any) -> str:
     host, port = address[:2]
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"

@@ -61,7 +61,7 @@ class Emulator:
 
     # ---- how to reach it ----
 
-    def settings(self, **overrides: Any) -> Settings:  # noqa: ANN401 - whatever Settings takes
+    def settings(self, **overrides: Any) -> Settings:
         """Settings for a client of this emulator."""
         from zuora_jobs.settings import Settings  # noqa: PLC0415 - the emulator stands on its own without it
 
@@ -152,7 +152,7 @@ class Emulator:
         )
         return document_id
 
-    def add_invoice(self, id: str | None = None, **fields: Any) -> str:  # noqa: A002, ANN401 - any JSON value goes
+    def add_invoice(self, id: str | None = None, **fields: Any) -> str:  # noqa: A002 - any JSON value goes
         """Add an invoice and return its id.
 
         The fields bear the vendor's capitalised names, custom ones included; a Decimal is served digit for digit.

@@ -38,7 +38,7 @@ class Bearer:
 
     Args:
         settings: the credentials, or a fixed token.
-        fetch: carries the token's request, with whatever retries it deserves.
+        fetch: carries the token's request, with whatever retries it deserves; raises what is not a token.
     """
 
     def __init__(self, settings: Settings, fetch: Send) -> None:
@@ -78,12 +78,13 @@ class Bearer:
                 return self._token  # somebody else was first
             if self._refusal is not None:
                 raise self._refusal
-            request = token_request(self._settings)
-            response = await self._fetch(request)
-            if error := fault(request, response):
-                if isinstance(error, ApiError) and not isinstance(error, RateLimited | ServerError):
-                    self._refusal = error  # the credentials are wrong, and will be wrong for every job
-                raise error
+            try:
+                response = await self._fetch(token_request(self._settings))
+            except (RateLimited, ServerError):
+                raise
+            except ApiError as error:
+                self._refusal = error  # the credentials are wrong, and will be wrong for every job
+                raise
             self._take(response, asked_at=now)
             assert self._token is not None  # noqa: S101 - for the type checker
             return self._token

@@ -19,6 +19,7 @@ from attrs.validators import and_, ge, gt, instance_of
 
 from zuora_jobs.errors import WatcherClosed
 from zuora_jobs.protocol.messages import Response, as_seconds, retry_after
+from zuora_jobs.timing import TICK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -156,7 +157,7 @@ class Limiter:
             raise WatcherClosed(message)
         loop = asyncio.get_running_loop()
         now = loop.time()
-        if not self._waiters and (opens := self.gate.opens_at(now)) is not None and opens <= now:
+        if not self._waiters and (opens := self.gate.opens_at(now)) is not None and opens <= now + TICK:
             self._enter(now)
             return Permit(self)
         waiter: asyncio.Future[None] = loop.create_future()
@@ -221,7 +222,7 @@ class Limiter:
             opens = self.gate.opens_at(now)
             if opens is None:
                 return
-            if opens > now:
+            if opens > now + TICK:
                 self._timer = loop.call_at(opens, self._let_go)
                 return
             self._enter(now)

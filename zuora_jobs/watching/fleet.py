@@ -26,6 +26,7 @@ from zuora_jobs.errors import (
     WatchTimedOut,
     ZuoraJobsError,
 )
+from zuora_jobs.timing import TICK
 from zuora_jobs.transport.retry import Patience, Verdict, delay_before_retry, verdict
 from zuora_jobs.watching.clock import WallClock
 from zuora_jobs.watching.events import (
@@ -248,11 +249,11 @@ class Fleet:
         limiter = self._client.limiter
         while True:
             due = self._schedule.next_due()
-            if due is None or due > self._loop.time():
+            if due is None or due > self._loop.time() + TICK:
                 await self._sleep_until(due)
                 continue
             permit = await limiter.acquire()
-            handle = self._schedule.pop(self._loop.time())  # chosen last: what was due first may have changed
+            handle = self._schedule.pop(self._loop.time() + TICK)  # chosen last: what was due first may have changed
             watch = self._watches.get(handle) if handle is not None else None
             if watch is None:
                 permit.release()
@@ -294,19 +295,19 @@ class Fleet:
 
     async def _look(self, watch: _Watch, permit: Permit) -> None:
         try:
-            job = await self._client.look(watch.handle, permit)
-        except ZuoraJobsError as error:
-            watch.looking = None
-            self._not_seen(watch, error)
-        except Exception as bug:
-            watch.looking = None
-            log.exception("looking at %s went wrong", watch.handle)
-            self._lose(watch, ZuoraJobsError(f"{type(bug).__name__} while looking at the job; see the log"))
-        else:
-            watch.looking = None
+            try:
+                job = await self._client.look(watch.handle, permit)
+            finally:
+                watch.looking = None
             self._counts["polls"] += 1
             watch.polls += 1
             self._seen(watch, job, looked=True)
+        except ZuoraJobsError as error:
+            self._not_seen(watch, error)
+        except Exception as bug:  # one job's trouble, a mistake in its kind's row say, is not its neighbours'
+            log.exception("looking at %s went wrong", watch.handle)
+            if watch.handle in self._watches:
+                self._lose(watch, ZuoraJobsError(f"{type(bug).__name__} while looking at the job; see the log"))
 
     def _seen(self, watch: _Watch, job: JobDocument, *, looked: bool) -> None:
         """Take in a document, which answers a look or a DELETE."""

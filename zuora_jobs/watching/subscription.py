@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from zuora_jobs.errors import InvalidHandle
 from zuora_jobs.protocol.kinds import JobHandle
+from zuora_jobs.timing import TICK
 from zuora_jobs.watching.events import Event, Finished, JobEvent
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ class Subscription:
 
     def _expire(self) -> None:
         self._timer = None
-        now = asyncio.get_running_loop().time()
+        now = asyncio.get_running_loop().time() + TICK
         late = []
         while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][1] not in self.open):
             handle = self._deadlines.popleft()[1]
