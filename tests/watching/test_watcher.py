@@ -141,10 +141,9 @@ async def test_no_running_status_ends_the_watch(zuora, watching, kind, status):
 
 # --- one job
 
+
 async def test_a_job_is_looked_at_once_each_interval_and_not_after_its_end(zuora, watching, looptime):
-    job = zuora.add_job(
-        "aqua", life=[Step("submitted", seconds=1.5), Step("executing", seconds=3), Step("completed")]
-    )
+    job = zuora.add_job("aqua", life=[Step("submitted", seconds=1.5), Step("executing", seconds=3), Step("completed")])
     async with watching(zuora) as watcher:
         outcome = await watcher.watch(AQUA.handle(job.id))
         assert looptime == 5
@@ -223,6 +222,7 @@ async def test_when_one_of_two_watches_leaves_the_other_goes_on(zuora, watching)
 
 # --- time
 
+
 async def test_a_timeout_ends_the_watch_as_lost_and_leaves_the_job_alone(zuora, watching, looptime):
     job = zuora.add_job("aqua", ends="completed", seconds=100)
     async with watching(zuora) as watcher:
@@ -273,11 +273,10 @@ async def test_a_text_is_no_handle(zuora, watching):
 
 # --- statuses nobody knows
 
+
 async def test_an_unknown_status_is_told_once_and_watched_on(zuora, watching, looptime):
-    job = zuora.add_job(
-        "operation", life=[Step("Pending", seconds=2), Step("Queued", seconds=600), Step("Completed")]
-    )
-    told = []
+    job = zuora.add_job("operation", life=[Step("Pending", seconds=2), Step("Queued", seconds=600), Step("Completed")])
+    told: list[Any] = []
     async with watching(zuora, observers=[told.append]) as watcher:
         outcome = await watcher.watch(handle_of(job))
     assert outcome.name == "succeeded"
@@ -309,6 +308,7 @@ async def test_an_unknown_status_never_is_a_success_even_if_it_says_success(zuor
 
 
 # --- the watcher itself
+
 
 async def test_a_watch_left_by_the_watchers_end_is_told_so(zuora, watching):
     job = zuora.add_job("aqua", ends="completed", seconds=100)
@@ -343,7 +343,7 @@ async def test_statistics_count_what_happened(zuora, watching):
         figures = watcher.statistics()
         assert "1 jobs" in repr(watcher)
         with pytest.raises(AttributeError):
-            figures.polls = 0  # type: ignore[misc]
+            figures.polls = 0
     assert (figures.succeeded, figures.failed, figures.cancelled, figures.lost) == (1, 1, 1, 1)
     assert (figures.watching, figures.looking) == (1, 0)
     assert figures.polls == 3 * 4 + 1
@@ -364,7 +364,10 @@ async def test_a_nudge_looks_now(zuora, watching, looptime):
 
 
 async def test_each_kind_may_have_its_own_cadence(zuora, watching):
-    quick, slow = zuora.add_job("operation", ends="Completed", seconds=10), zuora.add_job("aqua", ends="completed", seconds=10)
+    quick, slow = (
+        zuora.add_job("operation", ends="Completed", seconds=10),
+        zuora.add_job("aqua", ends="completed", seconds=10),
+    )
     async with watching(zuora, cadence={OPERATION: Cadence.constant(1), AQUA: Cadence.constant(5)}) as watcher:
         await watcher.watch_all([handle_of(quick), handle_of(slow)])
     assert (quick.polls, slow.polls) == (11, 3)

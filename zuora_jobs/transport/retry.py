@@ -50,16 +50,10 @@ class Verdict(Enum):
 
 _AGAIN_CATEGORIES: Final = frozenset({50, 61, 70, 99})
 _AGAIN_STATUSES: Final = frozenset({429, 500, 502, 503, 504})
-_BRIEF_CATEGORY: Final = 60
 
 
 def verdict(error: ZuoraJobsError) -> Verdict:
-    """Look an error up. Zuora's own codes go before what HTTP says."""
-    if isinstance(error, ApiError):
-        if error.categories & _AGAIN_CATEGORIES:
-            return Verdict.AGAIN
-        if _BRIEF_CATEGORY in error.categories:
-            return Verdict.BRIEFLY
+    """Look an error up."""
     return next((then for kinds, when, then in _TABLE if isinstance(error, kinds) and when(error)), Verdict.FINAL)
 
 
@@ -67,12 +61,13 @@ def _always(_: Any) -> bool:
     return True
 
 
-_TABLE: Final[tuple[tuple[Any, Callable[[Any], bool], Verdict], ...]] = (
+_TABLE: Final[tuple[tuple[Any, Callable[[Any], object], Verdict], ...]] = (
     (ConnectionFailed, _always, Verdict.AGAIN),
     (ResponseTimeout, _always, Verdict.AGAIN),
     (RateLimited, _always, Verdict.AGAIN),
+    (ApiError, lambda error: error.categories & _AGAIN_CATEGORIES, Verdict.AGAIN),  # whatever HTTP says
     (ServerError, lambda error: error.status in _AGAIN_STATUSES, Verdict.AGAIN),
-    (ServerError, _always, Verdict.BRIEFLY),  # AQuA's internal errors under HTTP 200
+    (ServerError, _always, Verdict.BRIEFLY),  # code 60, or one of AQuA's internal errors, under another HTTP status
     (Unauthorized, lambda error: "failed to get user info" in str(error).lower(), Verdict.AGAIN),
     (MalformedResponse, lambda error: not error.problems, Verdict.AGAIN),  # HTML, or cut short: a gateway's doing
     (MalformedResponse, _always, Verdict.BRIEFLY),  # JSON, but no document

@@ -94,7 +94,11 @@ class JobWatcher:
         try:
             await fleet.close()
         finally:
-            await group.__aexit__(exc_type, exc, traceback)
+            # what the block raised is the caller's, and passes as it is; only a cancellation may be the group's own doing
+            if isinstance(exc, asyncio.CancelledError):
+                await group.__aexit__(exc_type, exc, traceback)
+            else:
+                await group.__aexit__(None, None, None)
 
     async def watch(self, handle: JobHandle[JobT], *, timeout: float | None = None) -> Outcome[JobT]:
         """Watch one job until it ends.
