@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
 from attrs import Attribute, field, frozen
-from attrs.validators import ge, gt, instance_of, optional
 
+from zuora_jobs.checks import is_number
 from zuora_jobs.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -153,16 +153,16 @@ class Settings:
     """
 
     base_url: str = field(converter=_check_base_url)
-    access_token: str | None = field(default=None, repr=False, validator=[optional(instance_of(str)), _check_secret])
+    access_token: str | None = field(default=None, repr=False, validator=_check_secret)
     client_id: str | None = field(default=None, validator=_check_header_text)
-    client_secret: str | None = field(default=None, repr=False, validator=[optional(instance_of(str)), _check_secret])
+    client_secret: str | None = field(default=None, repr=False, validator=_check_secret)
     entity_id: str | None = field(default=None, validator=_check_header_text)
     org_ids: tuple[str, ...] = field(default=(), converter=_org_ids, validator=_check_org_ids)
     zuora_version: str | None = field(default=None, validator=_check_header_text)
     wsdl_version: str | None = field(default=None, converter=_as_text, validator=_check_header_text)
     track_id: str | None = field(default=None, validator=_check_track_id)
-    connect_timeout: float = field(default=10.0, validator=gt(0))
-    request_timeout: float = field(default=130.0, validator=ge(0.001))
+    connect_timeout: float = field(default=10.0, validator=is_number(above=0))
+    request_timeout: float = field(default=130.0, validator=is_number(above=0))
 
     def __attrs_post_init__(self) -> None:
         if self.access_token is not None and (self.client_id is not None or self.client_secret is not None):

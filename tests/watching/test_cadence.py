@@ -35,7 +35,7 @@ def test_a_constant_cadence_is_always_the_same() -> None:
 
 @pytest.mark.parametrize("bad", [0, -1, 0.0009, nan, inf, -inf, "60", None, True])
 def test_an_interval_that_is_none_is_refused(bad: Any) -> None:
-    with pytest.raises(ConfigurationError, match="the interval must be a number of seconds, 0.001 or more"):
+    with pytest.raises(ConfigurationError, match=r"the interval must be a number of seconds, 0\.001 or more"):
         Cadence.constant(bad)
 
 
@@ -57,7 +57,7 @@ def test_the_default_notices_within_fifteen_seconds() -> None:
 @settings(max_examples=200, deadline=None)
 @given(
     initial=st.floats(0.001, 1e6),
-    factor=st.floats(1, 1e6) | st.integers(1, 50),
+    factor=st.floats(1, 1e6) | st.sampled_from([1, 2]),
     stretch=st.floats(1, 1e9),
     looks=st.lists(st.integers(1, 10**6), min_size=2, max_size=6),
 )

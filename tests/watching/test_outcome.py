@@ -8,7 +8,16 @@ from typing import Any, get_args
 import attrs
 import pytest
 
-from zuora_jobs.errors import JobCancelled, JobError, JobFailed, JobLost, Reason, ServerError, UnknownStatus, WatchTimedOut
+from zuora_jobs.errors import (
+    JobCancelled,
+    JobError,
+    JobFailed,
+    JobLost,
+    Reason,
+    ServerError,
+    UnknownStatus,
+    WatchTimedOut,
+)
 from zuora_jobs.protocol import wire
 from zuora_jobs.protocol.kinds import AQUA, BULK_PDF, CREDIT_MEMO_APPLY, KINDS, OPERATION, JobKind, Phase
 from zuora_jobs.protocol.models import AquaJob, BulkPdfJob, OperationJob
@@ -17,9 +26,9 @@ from zuora_jobs.watching.outcome import Cancelled, Failed, Lost, Outcome, Succee
 ID = "e20b07474688ad5001468daf10e501de"
 
 
-def ended(kind: JobKind[Any], **document: Any) -> Outcome[Any]:
+def ended(kind: JobKind[Any], **document: Any) -> Succeeded[Any] | Failed[Any] | Cancelled[Any]:
     outcome = outcome_of(kind.handle(ID), wire.structure(kind.model, document), polls=3, elapsed=12.5)
-    assert outcome is not None
+    assert isinstance(outcome, Succeeded | Failed | Cancelled)
     return outcome
 
 
@@ -74,7 +83,9 @@ def test_a_success_unwraps_to_its_document() -> None:
 
 
 def test_a_failure_unwraps_to_job_failed_with_zuoras_reasons() -> None:
-    outcome = ended(OPERATION, status="Failed", reasons=[{"code": 53100320, "message": "posted"}, {"message": "locked"}])
+    outcome = ended(
+        OPERATION, status="Failed", reasons=[{"code": 53100320, "message": "posted"}, {"message": "locked"}]
+    )
     assert isinstance(outcome, Failed)
     assert outcome.reasons == (Reason("53100320", "posted"), Reason(None, "locked"))
     with pytest.raises(JobFailed, match=rf"operation:{ID} failed \(Failed\): 53100320: posted; locked") as caught:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from zuora_jobs.watching.schedule import Schedule
 
@@ -69,8 +69,10 @@ class ScheduleAgainstADict(RuleBasedStateMachine):
         assert len(self.schedule._heap) <= 2 * 10 + 64 + 1
 
 
-TestScheduleAgainstADict = ScheduleAgainstADict.TestCase
-TestScheduleAgainstADict.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+def test_the_schedule_agrees_with_the_plainest_model() -> None:
+    run_state_machine_as_test(
+        ScheduleAgainstADict, settings=settings(max_examples=60, stateful_step_count=30, deadline=None)
+    )
 
 
 def test_an_empty_schedule_has_nothing_due() -> None:

@@ -16,15 +16,18 @@ from attrs import evolve
 from rich.console import Console
 from rich.logging import RichHandler
 
+from zuora_jobs.checks import number
 from zuora_jobs.cli import exits
 from zuora_jobs.cli.cancel import cancel_jobs
 from zuora_jobs.cli.demo import run_demo
-from zuora_jobs.cli.emulate import run_emulator
+from zuora_jobs.cli.emulate import check_loopback, run_emulator
 from zuora_jobs.cli.handles import gather
 from zuora_jobs.cli.invoice import show_invoice
 from zuora_jobs.cli.kinds import show_kinds
 from zuora_jobs.cli.watch import watch_jobs
+from zuora_jobs.client import check_cancellable
 from zuora_jobs.errors import ApiError, ConfigurationError, ZuoraJobsError
+from zuora_jobs.protocol.messages import invoice_request
 from zuora_jobs.settings import ENVIRONMENTS, Settings, environment_url
 from zuora_jobs.transport.limits import Budget
 
@@ -54,7 +57,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _say(str(error), exits.SOME_LOST)
     except (exits.Interrupted, KeyboardInterrupt, click.Abort):
         return _say("interrupted", exits.INTERRUPTED)
-    except BrokenPipeError:
+    except _ReaderGone:
         # who read our output has gone; what is still buffered must not complain about it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.INTERRUPTED
@@ -129,8 +132,15 @@ def _budget_of(settings: Settings, rate: float | None, concurrency: int | None) 
     return evolve(budget, concurrency=concurrency) if concurrency is not None else budget
 
 
+class _ReaderGone(Exception):
+    """Who read our output has gone. Click would end with 1 on a BrokenPipeError."""
+
+
 def _in_a_loop(work: Coroutine[Any, Any, int]) -> int:
-    return asyncio.run(work)
+    try:
+        return asyncio.run(work)
+    except BrokenPipeError:
+        raise _ReaderGone from None
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog="Example: zuora-jobs demo")
@@ -212,6 +222,8 @@ def cancel(
     Exits with 0 when every job ended cancelled, with 1 when some had already ended another way.
     """
     wanted = gather(handles, source)
+    for handle in wanted:
+        check_cancellable(handle)
     settings = _settings_of(base_url, environment)
     _check_timeout(timeout)
     return _in_a_loop(cancel_jobs(wanted, settings, console, output=output, timeout=timeout))
@@ -225,7 +237,9 @@ def cancel(
 def invoice(invoice_id: str, fields: str | None, base_url: str | None, environment: str | None) -> int:
     """Print an invoice, as JSON."""
     names = [name.strip() for name in fields.split(",")] if fields is not None else None
-    return _in_a_loop(show_invoice(invoice_id, names, _settings_of(base_url, environment)))
+    settings = _settings_of(base_url, environment)
+    invoice_request(settings, invoice_id, names)  # complains before anything is opened
+    return _in_a_loop(show_invoice(invoice_id, names, settings))
 
 
 @command.command(epilog="Example: zuora-jobs kinds")
@@ -242,10 +256,10 @@ def kinds() -> int:
 @_common
 def emulate(host: str, port: int, scenario: str | None) -> int:
     """Run a local Zuora until interrupted."""
+    check_loopback(host)
     return _in_a_loop(run_emulator(host, port, scenario))
 
 
 def _check_timeout(timeout: float | None) -> None:
-    if timeout is not None and not 0 < timeout < float("inf"):
-        message = f"--timeout must be a number of seconds above 0, not {timeout:g}"
-        raise ConfigurationError(message)
+    if timeout is not None:
+        number("--timeout", timeout, above=0)

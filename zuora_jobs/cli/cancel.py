@@ -10,7 +10,7 @@ from rich.text import Text
 from zuora_jobs.cli import exits
 from zuora_jobs.cli.view import outcome_table, result_console, summary, view_of
 from zuora_jobs.cli.watch import Outcomes, teller
-from zuora_jobs.client import ZuoraClient, check_cancellable
+from zuora_jobs.client import ZuoraClient
 from zuora_jobs.errors import ZuoraJobsError
 from zuora_jobs.watching.clock import WallClock
 from zuora_jobs.watching.events import Finished
@@ -31,8 +31,6 @@ async def cancel_jobs(
     handles: Sequence[JobHandle[Any]], settings: Settings, console: Console, *, output: str, timeout: float | None
 ) -> int:
     """Cancel *handles* and give the exit status: 0 where every one ended cancelled."""
-    for handle in handles:
-        check_cancellable(handle)
     outcomes: Outcomes = {}
     tellers: list[Callable[[Event], None]] = []
     async with (

@@ -23,7 +23,6 @@ EXAMPLES: Final = {
 
 async def run_emulator(host: str, port: int, scenario: str | None) -> int:
     """Serve until interrupted; print the address and the variables that make `zuora-jobs` use it."""
-    _check_loopback(host)
     try:
         async with emulator.running(host=host, port=port) as zuora:
             if scenario is not None:
@@ -41,8 +40,12 @@ async def run_emulator(host: str, port: int, scenario: str | None) -> int:
     return exits.ALL_SUCCEEDED
 
 
-def _check_loopback(host: str) -> None:
-    """The emulator speaks http and hands out its secrets; it is not for others on the network."""
+def check_loopback(host: str) -> None:
+    """Make sure that *host* is this machine: the emulator speaks http and hands out its secrets.
+
+    Raises:
+        ConfigurationError: others on the network could reach it.
+    """
     try:
         loopback = host == "localhost" or ip_address(host).is_loopback
     except ValueError:

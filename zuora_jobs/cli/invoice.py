@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from zuora_jobs.cli import exits
 from zuora_jobs.cli.jsonl import dumps
 from zuora_jobs.client import ZuoraClient
-from zuora_jobs.protocol import messages, wire
+from zuora_jobs.protocol import wire
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 async def show_invoice(invoice_id: str, fields: Sequence[str] | None, settings: Settings) -> int:
     """Print an invoice just as Zuora sent it, amounts to the last digit."""
-    messages.invoice_request(settings, invoice_id, fields)  # complains of bad input before anything is opened
     with exits.interruptible():
         async with ZuoraClient(settings) as client:
             invoice = await client.invoice(invoice_id, fields)

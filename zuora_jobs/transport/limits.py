@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
 
 from attrs import define, field, frozen
-from attrs.validators import and_, ge, gt, instance_of
 
+from zuora_jobs.checks import is_number, is_whole
 from zuora_jobs.errors import WatcherClosed
 from zuora_jobs.protocol.messages import Response, as_seconds, retry_after
 from zuora_jobs.timing import TICK
@@ -49,10 +49,13 @@ class Budget:
     Args:
         rate: requests a second, evenly spread.
         concurrency: requests in flight at once.
+
+    Raises:
+        ConfigurationError: one of them is no such number.
     """
 
-    rate: float = field(default=100.0, converter=float, validator=and_(gt(0.0), ge(0.0)))
-    concurrency: int = field(default=_AT_ONCE, validator=and_(instance_of(int), ge(1)))
+    rate: float = field(default=100.0, validator=is_number(above=0))
+    concurrency: int = field(default=_AT_ONCE, validator=is_whole(least=1))
 
     @classmethod
     def for_tenant(cls, base_url: str) -> Self:

@@ -15,8 +15,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 import backoff
-from attrs import frozen
+from attrs import field, frozen
 
+from zuora_jobs.checks import is_number
 from zuora_jobs.errors import (
     ApiError,
     ConnectionFailed,
@@ -85,9 +86,9 @@ class Patience:
         longest: seconds between two tries at most.
     """
 
-    again: float = 60.0
-    briefly: float = 15.0
-    longest: float = 20.0
+    again: float = field(default=60.0, validator=is_number(least=0))
+    briefly: float = field(default=15.0, validator=is_number(least=0))
+    longest: float = field(default=20.0, validator=is_number(above=0))
 
     def allows(self, error: ZuoraJobsError, since: float) -> bool:
         """Tell whether another try is due, *since* seconds after it last went well."""

@@ -6,16 +6,20 @@ A cadence is for a job that makes progress; it has no jitter unless asked for, s
 
 from __future__ import annotations
 
-from math import isfinite
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from attrs import field, frozen
 
+from zuora_jobs.checks import number
 from zuora_jobs.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from random import Random
+
+
+SHORTEST: Final = 0.001
+"""Seconds."""
 
 
 class _Delays:
@@ -37,17 +41,8 @@ class _Delays:
                 message = "the wait generator gives no delay at all"
                 raise ConfigurationError(message)
             return False
-        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value < 0:
-            message = f"the wait generator gave {value!r}: a delay is a number of seconds, not negative"
-            raise ConfigurationError(message)
-        self._known.append(float(value))
+        self._known.append(number("a delay from the wait generator", value, least=0))
         return True
-
-
-def _check_seconds(name: str, value: float, *, least: float = 0.0) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value < least:
-        message = f"{name} must be a number of seconds, {least:g} or more, not {value!r}"
-        raise ConfigurationError(message)
 
 
 @frozen
@@ -75,7 +70,7 @@ class Cadence:
     @classmethod
     def constant(cls, seconds: float, *, jitter: float = 0.0) -> Self:
         """Look every so many *seconds*."""
-        _check_seconds("the interval", seconds, least=0.001)
+        number("the interval", seconds, least=SHORTEST)
         return cls(lambda _: float(seconds), f"every {seconds:g} s", jitter)
 
     @classmethod
@@ -86,11 +81,9 @@ class Cadence:
 
         The default notices a job of d seconds at most about 0.3 d late, and none more than 15 seconds.
         """
-        _check_seconds("initial", initial, least=0.001)
-        _check_seconds("maximum", maximum, least=initial)
-        if not isinstance(factor, int | float) or not isfinite(factor) or factor < 1:
-            message = f"factor must be 1 or more, not {factor!r}"
-            raise ConfigurationError(message)
+        number("initial", initial, least=SHORTEST)
+        number("maximum", maximum, least=initial)
+        number("factor", factor, least=1)
 
         def delay(looks: int) -> float:
             try:

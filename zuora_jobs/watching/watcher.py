@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from zuora_jobs.checks import number, whole
 from zuora_jobs.client import check_cancellable
-from zuora_jobs.errors import ConfigurationError, WatcherClosed
+from zuora_jobs.errors import WatcherClosed
 from zuora_jobs.protocol.kinds import JobHandle, JobKind, JobT
 from zuora_jobs.transport.retry import Patience
 from zuora_jobs.watching.cadence import Cadence
@@ -67,9 +67,10 @@ class JobWatcher:
         self._rules = Rules(
             cadence=lambda kind: by_kind.get(kind, for_others),
             patience=Patience(
-                again=_seconds("contact_timeout", contact_timeout), briefly=min(MALFORMED_TIMEOUT, contact_timeout)
+                again=number("contact_timeout", contact_timeout, above=0),
+                briefly=min(MALFORMED_TIMEOUT, contact_timeout),
             ),
-            unknown_status_timeout=_seconds("unknown_status_timeout", unknown_status_timeout),
+            unknown_status_timeout=number("unknown_status_timeout", unknown_status_timeout, above=0),
             cancel_remote=cancel_remote,
         )
         self._group: asyncio.TaskGroup | None = None
@@ -152,9 +153,8 @@ class JobWatcher:
             An async iterator of events, which ends when *handles* has ended and so have all its jobs. What *handles*
             raises is raised there.
         """
-        if at_once < 1 or buffer < 1:
-            message = "at_once and buffer must be 1 or more"
-            raise ConfigurationError(message)
+        whole("at_once", at_once, least=1)
+        whole("buffer", buffer, least=1)
         async with self._subscribed(timeout, limit=buffer) as subscription:
             intake = self._opened()[1].create_task(_feed(subscription, handles, at_once))
             try:
@@ -221,21 +221,8 @@ class JobWatcher:
         return self._fleet, self._group
 
 
-def _seconds(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        message = f"{name} must be a number of seconds above 0, not {value!r}"
-        raise ConfigurationError(message)
-    return float(value)
-
-
 def _timeout(value: float | None) -> float | None:
-    if value is None or value == float("inf"):
-        return None
-    seconds = _seconds("timeout", value)
-    if not isfinite(seconds):
-        message = f"timeout must be a number of seconds, not {value!r}"
-        raise ConfigurationError(message)
-    return seconds
+    return None if value is None or value == float("inf") else number("timeout", value, above=0)
 
 
 async def _feed(
