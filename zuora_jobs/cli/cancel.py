@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from zuora_jobs.cli import exits
-from zuora_jobs.cli.view import outcome_table, result_console, summary, view_of
+from zuora_jobs.cli.view import print_outcomes, summary, view_of
 from zuora_jobs.cli.watch import Outcomes, teller
 from zuora_jobs.client import ZuoraClient
 from zuora_jobs.errors import ZuoraJobsError
@@ -54,6 +54,6 @@ async def cancel_jobs(
                         group.create_task(cancel(handle))
         spent = watcher.statistics()
     if output == "table":
-        result_console().print(outcome_table(outcomes[handle] for handle in handles))
+        print_outcomes(outcomes[handle] for handle in handles)
         console.print(Text(summary(outcomes.values(), spent)))
     return exits.status_of(outcomes.values(), good="cancelled")

@@ -11,7 +11,7 @@ from rich.text import Text
 from zuora_jobs import emulator
 from zuora_jobs.cli import exits
 from zuora_jobs.cli.jsonl import dumps
-from zuora_jobs.cli.view import outcome_table, result_console, summary, view_of
+from zuora_jobs.cli.view import print_outcomes, result_console, summary, view_of
 from zuora_jobs.cli.watch import Outcomes, teller
 from zuora_jobs.client import ZuoraClient
 from zuora_jobs.protocol import wire
@@ -72,7 +72,7 @@ async def _show(
         invoice = await client.invoice(invoice_id, fields=["Id", "InvoiceNumber", "Status", "Amount", "Balance"])
         spent = watcher.statistics()
     results = result_console()
-    results.print(outcome_table(outcomes[handle] for handle in handles))
+    print_outcomes((outcomes[handle] for handle in handles), results)
     results.print(Text(summary(outcomes.values(), spent)))
     results.print(Text(f"invoice: {dumps(wire.to_json(invoice))}"))
     results.print(Text("The same against a tenant of yours: zuora-jobs watch --help"))

@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 STYLES: Final = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "lost": "magenta"}
 QUIET_INTERVAL: Final = 10.0
 """Seconds between two progress lines where nobody watches live."""
+
+NARROW, ROOMY = 100, 160
+"""Columns from which there is room for figures, and for remarks, beside a handle of 50."""
 
 WIDE: Final = 10_000
 """Columns for output that is not a terminal: nothing is wrapped or cut."""
@@ -173,26 +177,33 @@ def result_console(width: int | None = None) -> Console:
     return console if console.is_terminal or width else Console(highlight=False, width=WIDE)
 
 
-def outcome_table(outcomes: Iterable[Outcome[Any]]) -> Table:
-    """Draw how each job ended."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+def print_outcomes(outcomes: Iterable[Outcome[Any]], console: Console | None = None) -> None:
+    """Print how each job ended: where there is room a line a job, else what there is to remark on lines beneath it."""
+    console = console or result_console()
+    roomy = console.width >= ROOMY
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("job", overflow="fold")
     table.add_column("outcome")
     table.add_column("status")
-    table.add_column("polls", justify="right")
-    table.add_column("seconds", justify="right")
-    table.add_column("why, and what it left", overflow="fold")
+    if console.width >= NARROW:
+        table.add_column("polls", justify="right")
+        table.add_column("seconds", justify="right")
+    if roomy:
+        table.add_column("why, and what it left", overflow="fold")
     for outcome in outcomes:
-        partial = " (partial)" if isinstance(outcome, Succeeded) and outcome.partial else ""
-        table.add_row(
-            Text(str(outcome.handle)),
-            Text(outcome.name + partial, style=STYLES[outcome.name]),
+        partly = isinstance(outcome, Succeeded) and outcome.partial
+        remark = Text(_remark(outcome), style="" if roomy else "dim")
+        job = Text(str(outcome.handle))
+        cells = [
+            Group(job, Padding(remark, (0, 0, 0, 2))) if remark and not roomy else job,
+            Text("partly" if partly else outcome.name, style=STYLES[outcome.name]),
             Text(one_line(outcome.status or "-", 40)),
-            str(outcome.polls),
-            f"{outcome.elapsed:.1f}",
-            Text(_remark(outcome)),
-        )
-    return table
+            Text(str(outcome.polls)),
+            Text(f"{outcome.elapsed:.1f}"),
+            remark,
+        ]
+        table.add_row(*cells[: len(table.columns)])
+    console.print(table)
 
 
 def _remark(outcome: Outcome[Any]) -> str:

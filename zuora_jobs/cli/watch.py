@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.text import Text
 
 from zuora_jobs.cli import exits, jsonl
-from zuora_jobs.cli.view import outcome_table, result_console, summary, view_of
+from zuora_jobs.cli.view import print_outcomes, summary, view_of
 from zuora_jobs.client import ZuoraClient
 from zuora_jobs.errors import ZuoraJobsError
 from zuora_jobs.watching.events import Event, Finished
@@ -65,7 +65,7 @@ async def watch_jobs(
                     await _cancel_open(handles, outcomes, watcher, events, tell)
         spent = watcher.statistics()
     if output == "table":
-        result_console().print(outcome_table(outcomes.values()))
+        print_outcomes(outcomes.values())
     if interrupted:
         return _say_what_is_left(handles, outcomes, console)
     if output == "table":
