@@ -8,7 +8,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-pytestmark = pytest.mark.skipif(not (ROOT / "zuora_jobs").is_dir(), reason="tests of the installed wheel have no sources")
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "zuora_jobs").is_dir(), reason="tests of the installed wheel have no sources"
+)
 
 
 def run(*command):

@@ -1,6 +1,6 @@
 """Draws the README's picture: the live view of a fleet at work, by rich's own export.
 
-    python tests/readme/picture.py .images/live.svg
+python tests/readme/picture.py .images/live.svg
 """
 
 import asyncio
@@ -24,9 +24,7 @@ async def draw() -> str:
     dice = Random(5)
     canvas = Console(record=True, force_terminal=True, width=92, file=io.StringIO(), highlight=False)
     async with emulator.running(latency=0.02, seed=3) as zuora:
-        jobs = [
-            zuora.add_job(kind, seconds=dice.uniform(2, 22)) for kind, count in FLEET.items() for _ in range(count)
-        ]
+        jobs = [zuora.add_job(kind, seconds=dice.uniform(2, 22)) for kind, count in FLEET.items() for _ in range(count)]
         handles = [JobHandle.parse(job.handle) for job in jobs]
         async with (
             ZuoraClient(zuora.settings(), Budget(rate=60, concurrency=20), rng=Random(1)) as client,

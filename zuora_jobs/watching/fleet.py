@@ -10,17 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
 from zuora_jobs.errors import (
-    Forbidden,
     MalformedResponse,
     RateLimited,
     ServerError,
     TransportError,
-    Unauthorized,
     UnknownStatus,
     WatcherClosed,
     WatchTimedOut,
@@ -28,42 +26,24 @@ from zuora_jobs.errors import (
 )
 from zuora_jobs.timing import TICK
 from zuora_jobs.transport.retry import Patience, Verdict, delay_before_retry, verdict
-from zuora_jobs.watching.clock import WallClock
-from zuora_jobs.watching.events import (
-    CancelRefused,
-    Event,
-    Finished,
-    LostContact,
-    Observed,
-    Recovered,
-    Retrying,
-    StatusChanged,
-    Throttled,
-    UnknownStatusSeen,
-)
+from zuora_jobs.watching.events import CancelRefused, Finished, Observed, Retrying, StatusChanged, UnknownStatusSeen
+from zuora_jobs.watching.herald import Herald
 from zuora_jobs.watching.outcome import Lost, Outcome, outcome_of
+from zuora_jobs.watching.remote import RemoteCancellation
 from zuora_jobs.watching.schedule import Schedule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 
     from zuora_jobs.client import ZuoraClient
     from zuora_jobs.protocol.kinds import JobHandle, JobKind
     from zuora_jobs.protocol.models import JobDocument
     from zuora_jobs.transport.limits import Permit
     from zuora_jobs.watching.cadence import Cadence
-    from zuora_jobs.watching.events import Observer
+    from zuora_jobs.watching.events import JobEvent, Observer
     from zuora_jobs.watching.subscription import Subscription
 
 log = logging.getLogger("zuora_jobs")
-
-CONTACT_IS_LOST_AFTER: Final = 5.0
-"""Seconds without any answer to any look, while some fail, after which observers are told."""
-
-FAREWELL: Final = 10.0
-"""Seconds that cancelling remote jobs may take when their watch is left."""
-
-_FAREWELLS_AT_ONCE: Final = 20
 
 
 @frozen(kw_only=True)
@@ -135,24 +115,23 @@ class Fleet:
     ) -> None:
         self._client = client
         self._rules = rules
-        self._observers = observers
         self._group = group
         self._loop = asyncio.get_running_loop()
-        self._clock = WallClock()
+        self._herald = Herald(observers, self._everybody)
+        self._remote = RemoteCancellation(
+            client, seen=self._answered_a_delete, refused=self._refused_a_delete, settled=self._look_if_idle
+        )
         self._schedule: Schedule[JobHandle[Any]] = Schedule()
         self._watches: dict[JobHandle[Any], _Watch] = {}
-        self._deletions: dict[JobHandle[Any], list[Callable[[ZuoraJobsError], None]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._looks: set[asyncio.Task[None]] = set()
         self._farewells: set[asyncio.Task[None]] = set()
         self._wake: asyncio.Future[None] | None = None
         self._wakes_at: float | None = None
-        self._failing_since: float | None = None
-        self._told_lost_contact = False
         self._counts: Counter[str] = Counter()
         self._closed = False
-        client.limiter.on_hold.append(self._held)
-        self._spawn(self._drive())
+        client.limiter.on_hold.append(self._herald.throttled)
+        self._spawn(self._drive(), self._tasks)
 
     # --- what subscriptions ask for
 
@@ -181,7 +160,7 @@ class Fleet:
     def give_up(self, handles: Iterable[JobHandle[Any]], subscription: Subscription) -> None:
         """The time that *subscription* gave for *handles* has run out."""
         if self._rules.cancel_remote:
-            self._farewell(self._cancel_then_lose(list(handles), subscription))
+            self._spawn(self._cancel_then_lose(list(handles), subscription), self._farewells)
         else:
             self._lose_all(handles, subscription)
 
@@ -193,23 +172,21 @@ class Fleet:
     def nudge(self, handle: JobHandle[Any]) -> bool:
         """Look at *handle* now; False when it is not watched."""
         watch = self._watches.get(handle)
-        if watch is not None and watch.looking is None and handle not in self._deletions:
+        if watch is not None and watch.looking is None and handle not in self._remote:
             self._look_at(handle, self._loop.time())
         return watch is not None
 
     def delete(self, handle: JobHandle[Any], on_error: Callable[[ZuoraJobsError], None]) -> None:
-        """Cancel the remote job; who asks while a DELETE is on its way shares it."""
-        if handle in self._deletions:
-            self._deletions[handle].append(on_error)
-        else:
-            self._deletions[handle] = [on_error]
-            self._spawn(self._delete(handle))
+        """Cancel the remote job; what came of it is seen like any answer about it."""
+        if deletion := self._remote.ask(handle, on_error):
+            self._spawn(deletion, self._tasks)
 
     async def leave(self, subscription: Subscription) -> None:
         """End *subscription*; where the rules say so, cancel the remote jobs that only it still watched."""
         try:
             if subscription.open and self._rules.cancel_remote and not self._closed:
-                await asyncio.shield(self._farewell(self._cancel_all(list(subscription.open), subscription)))
+                alone = self._only_watched_by(subscription)
+                await asyncio.shield(self._spawn(self._remote.say_farewell(alone), self._farewells))
         finally:
             subscription.close()
 
@@ -234,13 +211,13 @@ class Fleet:
         while self._farewells:
             await asyncio.wait(self._farewells)
         self._closed = True
-        self._client.limiter.on_hold.remove(self._held)
+        self._client.limiter.on_hold.remove(self._herald.throttled)
         error = WatcherClosed("the watcher was closed while this job was being watched; the job was left alone")
-        for subscription in {sub for watch in self._watches.values() for sub in watch.subscriptions}:
+        for subscription in self._everybody():
             subscription.fail(error)
         for watch in list(self._watches.values()):
             self._drop(watch)
-        for task in self._tasks:
+        for task in self._tasks | self._looks:
             task.cancel()
 
     # --- the driver, and looks
@@ -265,14 +242,9 @@ class Fleet:
                 self._start_look(watch, permit)
 
     def _start_look(self, watch: _Watch, permit: Permit) -> None:
-        look = watch.looking = self._group.create_task(self._look(watch, permit))
-        self._looks.add(look)
-
-        def end_of_look(_: object) -> None:
-            permit.release()  # here, since a task that is cancelled before it began runs nothing of its own
-            self._looks.discard(look)
-
-        look.add_done_callback(end_of_look)
+        watch.looking = self._spawn(self._look(watch, permit), self._looks)
+        # here, since a task that is cancelled before it began runs nothing of its own
+        watch.looking.add_done_callback(lambda _: permit.release())
 
     async def _sleep_until(self, moment: float | None) -> None:
         self._wake, self._wakes_at = self._loop.create_future(), moment
@@ -314,20 +286,15 @@ class Fleet:
         if self._watches.get(watch.handle) is not watch:
             return  # ended, or left, while the answer was under way
         now = self._loop.time()
-        self._contact_made(now)
+        self._herald.contact_made(now)
         watch.failing_since = watch.delays = None
         before, watch.job = watch.job.status if watch.job is not None else None, job
         kind, status = watch.handle.kind, job.status
         phase = kind.phase(status)
-        if looked and self._is_heard(watch):
-            self._tell(
-                Observed(
-                    at=self._clock.now(), handle=watch.handle, status=status, phase=phase, polls=watch.polls, job=job
-                ),
-                watch,
-            )
+        if looked:
+            self._tell(Observed, watch, status=status, phase=phase, polls=watch.polls, job=job)
         if before is not None and before != status:
-            self._tell(StatusChanged(at=self._clock.now(), handle=watch.handle, before=before, status=status), watch)
+            self._tell(StatusChanged, watch, before=before, status=status)
         outcome = outcome_of(watch.handle, job, polls=watch.polls, elapsed=now - watch.began)
         if outcome is not None:
             self._finish(watch, outcome)
@@ -342,7 +309,7 @@ class Fleet:
         if watch.unknown != status:
             watch.unknown, watch.unknown_since = status, now
             log.warning("%s has the status %r, which its kind does not list; watching on", watch.handle, status)
-            self._tell(UnknownStatusSeen(at=self._clock.now(), handle=watch.handle, status=status), watch)
+            self._tell(UnknownStatusSeen, watch, status=status)
         if now - watch.unknown_since < self._rules.unknown_status_timeout:
             return None
         message = (
@@ -357,7 +324,7 @@ class Fleet:
             return
         now = self._loop.time()
         if isinstance(error, TransportError | ServerError | RateLimited | MalformedResponse):
-            self._contact_failed(error, now)
+            self._herald.contact_failed(error, now)
         if watch.failing_since is None:
             watch.failing_since = now
         if verdict(error) is Verdict.FINAL or not self._rules.patience.allows(error, now - watch.failing_since):
@@ -368,73 +335,42 @@ class Fleet:
         delay = delay_before_retry(error, next(watch.delays))
         self._counts["retries"] += 1
         log.info("%s: trying again in %.1f s: %s", watch.handle, delay, error)
-        self._tell(Retrying(at=self._clock.now(), handle=watch.handle, error=error, delay=delay), watch)
+        self._tell(Retrying, watch, error=error, delay=delay)
         self._look_at(watch.handle, now + delay)
 
     # --- cancelling
 
-    async def _delete(self, handle: JobHandle[Any]) -> None:
-        failure: ZuoraJobsError | None = None
-        try:
-            job = await self._client.cancel_job(handle)
-        except (Unauthorized, Forbidden, TransportError, RateLimited, ServerError) as error:
-            failure = error
-        except ZuoraJobsError as error:
-            # Refused. It has most likely ended in between: the job itself will tell.
-            if watch := self._watches.get(handle):
-                self._tell(CancelRefused(at=self._clock.now(), handle=handle, error=error), watch)
-        else:
-            if watch := self._watches.get(handle):
-                self._seen(watch, job, looked=False)
-        finally:
-            waiting = self._deletions.pop(handle)
-        if failure is not None:
-            for on_error in waiting:
-                on_error(failure)
+    def _answered_a_delete(self, handle: JobHandle[Any], job: JobDocument) -> None:
+        if watch := self._watches.get(handle):
+            self._seen(watch, job, looked=False)
+
+    def _refused_a_delete(self, handle: JobHandle[Any], error: ZuoraJobsError) -> None:
+        if watch := self._watches.get(handle):
+            self._tell(CancelRefused, watch, error=error)
+
+    def _look_if_idle(self, handle: JobHandle[Any]) -> None:
         watch = self._watches.get(handle)
         if watch is not None and watch.looking is None and handle not in self._schedule:
             self._look_at(handle, self._loop.time())
 
-    def _farewell(self, cancelling: Any) -> asyncio.Task[None]:
-        task = self._group.create_task(cancelling)
-        self._farewells.add(task)
-        task.add_done_callback(self._farewells.discard)
-        return task
-
     async def _cancel_then_lose(self, handles: list[JobHandle[Any]], subscription: Subscription) -> None:
-        await self._cancel_all(handles, subscription)
+        alone = self._only_watched_by(subscription)
+        await self._remote.say_farewell(handle for handle in handles if handle in alone)
         self._lose_all(handles, subscription)
 
-    async def _cancel_all(self, handles: list[JobHandle[Any]], subscription: Subscription) -> None:
-        """Cancel those remote jobs that can be cancelled and that nobody else watches, in bounded time."""
-        left = iter([h for h in handles if h.kind.cancel is not None and self._is_alone(h, subscription)])
-
-        async def cancel_some() -> None:
-            for handle in left:
-                try:
-                    job = await self._client.cancel_job(handle)
-                except ZuoraJobsError as error:
-                    log.warning("%s was left, and could not be cancelled: %s", handle, error)
-                else:
-                    if watch := self._watches.get(handle):
-                        self._seen(watch, job, looked=False)
-
-        try:
-            async with asyncio.timeout(FAREWELL):
-                await asyncio.gather(*(cancel_some() for _ in range(_FAREWELLS_AT_ONCE)))
-        except TimeoutError:
-            log.warning("not all jobs that were left could be cancelled within %g s", FAREWELL)
-
-    def _is_alone(self, handle: JobHandle[Any], subscription: Subscription) -> bool:
-        watch = self._watches.get(handle)
-        return watch is not None and watch.subscriptions == (subscription,)
+    def _only_watched_by(self, subscription: Subscription) -> set[JobHandle[Any]]:
+        return {
+            handle
+            for handle in subscription.open
+            if (watch := self._watches.get(handle)) and watch.subscriptions == (subscription,)
+        }
 
     # --- ends
 
     def _finish(self, watch: _Watch, outcome: Outcome[Any]) -> None:
         self._drop(watch)
         self._counts[outcome.name] += 1
-        self._tell(Finished(at=self._clock.now(), handle=watch.handle, outcome=outcome), watch)
+        self._tell(Finished, watch, outcome=outcome)
 
     def _lose(self, watch: _Watch, error: ZuoraJobsError) -> None:
         self._finish(watch, self._lost(watch, error))
@@ -454,7 +390,7 @@ class Fleet:
                 self._finish(watch, outcome)
             else:
                 self._counts["lost"] += 1
-                subscription.put(Finished(at=self._clock.now(), handle=handle, outcome=outcome))
+                self._herald.about(Finished, (subscription,), handle=handle, outcome=outcome)
                 self.detach(handle, subscription)
 
     def _drop(self, watch: _Watch) -> None:
@@ -464,46 +400,17 @@ class Fleet:
             watch.looking.cancel()
             watch.looking = None
 
-    # --- telling
+    # --- telling, and tasks
 
-    def _is_heard(self, watch: _Watch) -> bool:
-        return bool(self._observers) or not all(subscription.only_ends for subscription in watch.subscriptions)
+    def _tell(self, event: type[JobEvent], watch: _Watch, **details: Any) -> None:
+        if event is Finished or self._herald.is_heard_by(watch.subscriptions):
+            self._herald.about(event, watch.subscriptions, handle=watch.handle, **details)
 
-    def _tell(self, event: Event, watch: _Watch | None = None) -> None:
-        """Tell observers, and those who watch the job; an event about the tenant goes to all who watch anything."""
-        for observer in self._observers:
-            try:
-                observer(event)
-            except Exception:  # an observer's trouble is not the watch's
-                log.exception("an observer failed on %s", event.name)
-        if watch is not None:
-            for subscription in watch.subscriptions:
-                subscription.put(event)
-            return
-        for subscription in {sub for watch in self._watches.values() for sub in watch.subscriptions}:
-            subscription.put(event)
+    def _everybody(self) -> set[Subscription]:
+        return {subscription for watch in self._watches.values() for subscription in watch.subscriptions}
 
-    def _held(self, seconds: float) -> None:
-        log.info("the server asks to wait %.1f s", seconds)
-        self._tell(Throttled(at=self._clock.now(), seconds=seconds))
-
-    def _contact_failed(self, error: ZuoraJobsError, now: float) -> None:
-        if self._failing_since is None:
-            self._failing_since = now
-        seconds = now - self._failing_since
-        if seconds >= CONTACT_IS_LOST_AFTER and not self._told_lost_contact:
-            self._told_lost_contact = True
-            log.warning("no look has been answered for %.0f s: %s", seconds, error)
-            self._tell(LostContact(at=self._clock.now(), error=error, seconds=seconds))
-
-    def _contact_made(self, now: float) -> None:
-        since, self._failing_since = self._failing_since, None
-        if self._told_lost_contact and since is not None:
-            self._told_lost_contact = False
-            log.warning("looks are answered again after %.0f s", now - since)
-            self._tell(Recovered(at=self._clock.now(), seconds=now - since))
-
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> asyncio.Task[None]:
         task = self._group.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        return task

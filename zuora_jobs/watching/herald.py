@@ -1,0 +1,80 @@
+"""Tells what happens to all who want to know, and keeps track of whether anybody is answering at all.
+
+An observer that raises is logged, and neither the watch nor the other observers notice.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from zuora_jobs.watching.clock import WallClock
+from zuora_jobs.watching.events import LostContact, Recovered, Throttled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from zuora_jobs.errors import ZuoraJobsError
+    from zuora_jobs.watching.events import Event, JobEvent, Observer
+    from zuora_jobs.watching.subscription import Subscription
+
+log = logging.getLogger("zuora_jobs")
+
+CONTACT_IS_LOST_AFTER: Final = 5.0
+"""Seconds without any answer to any look, while some fail, after which everybody is told."""
+
+
+class Herald:
+    """Tells the events of one watcher.
+
+    Args:
+        observers: told everything.
+        everybody: gives those who watch anything, for what concerns all.
+    """
+
+    def __init__(self, observers: Sequence[Observer], everybody: Callable[[], Iterable[Subscription]]) -> None:
+        self._observers = observers
+        self._everybody = everybody
+        self._clock = WallClock()
+        self._failing_since: float | None = None
+        self._told_lost_contact = False
+
+    def is_heard_by(self, subscriptions: Iterable[Subscription]) -> bool:
+        """Tell whether anybody would hear of what is no end: if not, it need not be put into words."""
+        return bool(self._observers) or not all(subscription.only_ends for subscription in subscriptions)
+
+    def about(self, event: type[JobEvent], subscriptions: Iterable[Subscription], **details: Any) -> None:
+        """Tell an event about a job to observers and to its *subscriptions*."""
+        self._tell(event(at=self._clock.now(), **details), subscriptions)
+
+    def throttled(self, seconds: float) -> None:
+        """Tell everybody that the server makes us wait."""
+        log.info("the server asks to wait %.1f s", seconds)
+        self._tell(Throttled(at=self._clock.now(), seconds=seconds), self._everybody())
+
+    def contact_failed(self, error: ZuoraJobsError, now: float) -> None:
+        """Take note that a look was not answered; tell everybody once that has gone on for a while."""
+        if self._failing_since is None:
+            self._failing_since = now
+        seconds = now - self._failing_since
+        if seconds >= CONTACT_IS_LOST_AFTER and not self._told_lost_contact:
+            self._told_lost_contact = True
+            log.warning("no look has been answered for %.0f s: %s", seconds, error)
+            self._tell(LostContact(at=self._clock.now(), error=error, seconds=seconds), self._everybody())
+
+    def contact_made(self, now: float) -> None:
+        """Take note that a look was answered."""
+        since, self._failing_since = self._failing_since, None
+        if self._told_lost_contact and since is not None:
+            self._told_lost_contact = False
+            log.warning("looks are answered again after %.0f s", now - since)
+            self._tell(Recovered(at=self._clock.now(), seconds=now - since), self._everybody())
+
+    def _tell(self, event: Event, subscriptions: Iterable[Subscription]) -> None:
+        for observer in self._observers:
+            try:
+                observer(event)
+            except Exception:  # an observer's trouble is not the watch's
+                log.exception("an observer failed on %s", event.name)
+        for subscription in subscriptions:
+            subscription.put(event)
