@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isfinite
+import sys
 from typing import TYPE_CHECKING, Any
 
 from zuora_jobs.errors import ConfigurationError
@@ -22,13 +22,13 @@ def number(name: str, value: object, *, above: float | None = None, least: float
     fits = (
         isinstance(value, int | float)
         and not isinstance(value, bool)
-        and isfinite(value)
+        and abs(value) <= sys.float_info.max  # which also leaves out nan
         and (above is None or value > above)
         and (least is None or value >= least)
     )
     if not fits:
         bound = f" above {above:g}" if above is not None else f", {least:g} or more" if least is not None else ""
-        message = f"{name} must be a number{bound}, not {value!r:.60}"
+        message = f"{name} must be a number{bound}, not {_shown(value)}"
         raise ConfigurationError(message)
     return float(value)  # type: ignore[arg-type]
 
@@ -40,9 +40,16 @@ def whole(name: str, value: object, *, least: int) -> int:
         ConfigurationError: it is not.
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        message = f"{name} must be a whole number, {least} or more, not {value!r:.60}"
+        message = f"{name} must be a whole number, {least} or more, not {_shown(value)}"
         raise ConfigurationError(message)
     return value
+
+
+def _shown(value: object) -> str:
+    try:
+        return f"{value!r:.60}"
+    except ValueError:  # a whole number of more digits than Python writes
+        return "a number beyond all bounds"
 
 
 def is_number(*, above: float | None = None, least: float | None = None) -> Callable[[Any, Attribute[Any], Any], None]:

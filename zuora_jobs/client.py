@@ -1,10 +1,11 @@
-"""ZuoraClient: one method per endpoint, over `retrying(authorized(limited(http)))`."""
+"""ZuoraClient: one method per endpoint, over `persist(in_turn(authorized(limited(http))))`."""
 
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from zuora_jobs.errors import CancellationNotSupported, WatcherClosed
 from zuora_jobs.protocol import messages
@@ -12,8 +13,8 @@ from zuora_jobs.protocol.kinds import JobHandle, JobKind, JobT
 from zuora_jobs.protocol.models import Invoice
 from zuora_jobs.transport.auth import Bearer, authorized
 from zuora_jobs.transport.http import HttpTransport
-from zuora_jobs.transport.limits import Budget, Limiter, Permit, limited
-from zuora_jobs.transport.retry import Patience, retrying
+from zuora_jobs.transport.limits import Budget, Limiter, Permit, in_turn, limited
+from zuora_jobs.transport.retry import Patience, persist
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     from zuora_jobs.settings import Settings
     from zuora_jobs.transport import Send
+
+
+T = TypeVar("T")
 
 
 class ZuoraClient:
@@ -62,9 +66,8 @@ class ZuoraClient:
             self.limiter = Limiter(self.budget)
             stack.callback(self.limiter.close)
             # token requests have a limit of their own at Zuora, and must not wait behind what waits for them
-            bearer = Bearer(self.settings, retrying(http, self.patience, self.rng))
-            self._send_once: Send = authorized(limited(http, self.limiter), bearer)
-            self._send: Send = retrying(self._send_once, self.patience, self.rng)
+            self._bearer = Bearer(self.settings, http)
+            self._send: Send = in_turn(authorized(limited(http, self.limiter), self._bearer), self.limiter)
             self._open = stack.pop_all()
         return self
 
@@ -86,7 +89,7 @@ class ZuoraClient:
             MalformedResponse: the answer is no such document.
         """
         request = messages.job_request(handle, self._headers_for(handle.kind))
-        return messages.decipher(request, await self._sending(request), handle.kind.model)
+        return await self._ask(request, handle.kind.model)
 
     async def look(self, handle: JobHandle[JobT], permit: Permit | None = None) -> JobT:
         """Get a job's document in one attempt, using up *permit*; whoever schedules the attempts decides about another.
@@ -94,9 +97,8 @@ class ZuoraClient:
         Raises:
             ApiError, TransportError, MalformedResponse: as `job`, at the first.
         """
-        self._check_open()
         request = messages.job_request(handle, self._headers_for(handle.kind), permit)
-        return messages.decipher(request, await self._send_once(request), handle.kind.model)
+        return await self._ask_once(request, handle.kind.model)
 
     async def cancel_job(self, handle: JobHandle[JobT]) -> JobT:
         """Ask Zuora to cancel a job; the answer is the job's document, whose status tells what came of it.
@@ -114,7 +116,7 @@ class ZuoraClient:
         """
         check_cancellable(handle)
         request = messages.cancel_request(handle, self._headers_for(handle.kind))
-        return messages.decipher(request, await self._sending(request), handle.kind.model)
+        return await self._ask(request, handle.kind.model)
 
     async def invoice(self, id: str, fields: Iterable[str] | None = None) -> Invoice:  # noqa: A002
         """Get an invoice, or only some of its *fields* (by Zuora's names, such as `Id`, `Balance`).
@@ -127,21 +129,21 @@ class ZuoraClient:
             ApiError, TransportError, MalformedResponse: as `job`.
         """
         request = messages.invoice_request(self.settings, id, fields)
-        return messages.decipher(request, await self._sending(request), Invoice)
+        return await self._ask(request, Invoice)
 
     def _headers_for(self, kind: JobKind[Any]) -> Mapping[str, str]:
         if kind not in self._headers:
             self._headers[kind] = messages.job_headers(self.settings, kind)
         return self._headers[kind]
 
-    async def _sending(self, request: messages.Request) -> messages.Response:
-        self._check_open()
-        return await self._send(request)
+    async def _ask(self, request: messages.Request, model: type[T]) -> T:
+        return await persist(partial(self._ask_once, request, model), request, self.patience, self.rng)
 
-    def _check_open(self) -> None:
+    async def _ask_once(self, request: messages.Request, model: type[T]) -> T:
         if self._open is None:
             message = "the client is closed: use it inside `async with ZuoraClient(...) as client`"
             raise WatcherClosed(message)
+        return messages.decipher(request, await self._send(request), model)
 
 
 def check_cancellable(handle: JobHandle[Any]) -> None:

@@ -59,7 +59,16 @@ class Reason:
 
 
 class ZuoraJobsError(Exception):
-    """Whatever this package raises."""
+    """Whatever this package raises. Can be pickled, so that it may cross to another process."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[ZuoraJobsError], args: tuple[Any, ...], state: dict[str, Any]) -> ZuoraJobsError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class ConfigurationError(ZuoraJobsError, ValueError):

@@ -64,50 +64,53 @@ def _check_base_url(url: object) -> str:
         message = f"the base URL must be text, not {type(url).__name__}"
         raise ConfigurationError(message)
     advice = "give one such as https://rest.zuora.com"
+    if not url.isascii() or not url.isprintable() or any(c in url for c in " \\?#"):
+        message = f"the base URL has a query, a fragment, blanks, backslashes or characters outside ASCII: {advice}"
+        raise ConfigurationError(message)
+    if "@" in url:
+        message = "the base URL must not carry a user or a password: use ZUORA_CLIENT_ID and ZUORA_CLIENT_SECRET"
+        raise ConfigurationError(message)
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port  # reading .port is what checks it
     except ValueError:
         message = f"the base URL cannot be read: {advice}"
         raise ConfigurationError(message) from None
-    if parts.username is not None or parts.password is not None:
-        message = "the base URL must not carry a user or a password: use ZUORA_CLIENT_ID and ZUORA_CLIENT_SECRET"
-        raise ConfigurationError(message)
     if parts.scheme not in {"https", "http"} or not host:
         message = f"the base URL {url!r} is not an https address: {advice}"
         raise ConfigurationError(message)
     if parts.scheme == "http" and not _is_loopback(host):
         message = f"the base URL {url!r} is not https: http would send the token in the clear, and is for loopback only"
         raise ConfigurationError(message)
-    if parts.query or parts.fragment or not url.isascii() or any(c.isspace() for c in url):
-        message = f"the base URL {url!r} has a query, a fragment, blanks or characters outside ASCII: {advice}"
-        raise ConfigurationError(message)
     return url.rstrip("/")
 
 
-def _visible_ascii(value: str) -> bool:
-    return value.isascii() and value.isprintable()
+def _is_one_word(value: object) -> bool:
+    return isinstance(value, str) and value.isascii() and value.isprintable() and value != "" and " " not in value
 
 
-def _check_track_id(_: object, __: Attribute[Any], value: str | None) -> None:
+def _check_track_id(_: object, __: Attribute[Any], value: object) -> None:
     if value is None:
         return
+    if not isinstance(value, str):
+        message = f"the track_id must be text, not {type(value).__name__}"
+        raise ConfigurationError(message)
     if not value or len(value) > TRACK_ID_LENGTH:
         message = f"the track id has {len(value)} characters: Zuora takes 1 to {TRACK_ID_LENGTH}"
         raise ConfigurationError(message)
-    if not _visible_ascii(value) or TRACK_ID_FORBIDDEN & set(value):
+    if not value.isascii() or not value.isprintable() or TRACK_ID_FORBIDDEN & set(value):
         message = f"the track id {value!r} is refused by Zuora: only ASCII, and none of : ; \" '"
         raise ConfigurationError(message)
 
 
-def _check_header_text(_: object, attribute: Attribute[Any], value: str | None) -> None:
-    if value is not None and (not value or not _visible_ascii(value) or " " in value):
-        message = f"{attribute.name} {value!r} cannot be sent in a header: use visible ASCII characters without blanks"
+def _check_header_text(_: object, attribute: Attribute[Any], value: object) -> None:
+    if value is not None and not _is_one_word(value):
+        message = f"{attribute.name} {value!r:.80} cannot be sent in a header: give visible ASCII text without blanks"
         raise ConfigurationError(message)
 
 
-def _check_secret(_: object, attribute: Attribute[Any], value: str | None) -> None:
-    if value is not None and (not value or not _visible_ascii(value) or " " in value):
+def _check_secret(_: object, attribute: Attribute[Any], value: object) -> None:
+    if value is not None and not _is_one_word(value):
         message = f"{attribute.name} is empty or has blanks, control or non-ASCII characters: was it copied whole?"
         raise ConfigurationError(message)
 
@@ -116,11 +119,14 @@ def _org_ids(value: str | tuple[str, ...] | list[str] | None) -> tuple[str, ...]
     if value is None:
         return ()
     parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
+        message = f"org_ids must be text with commas, or a list of texts, not {value!r:.80}"
+        raise ConfigurationError(message)
     return tuple(part.strip() for part in parts)
 
 
-def _as_text(value: str | int | None) -> str | None:
-    return str(value) if isinstance(value, int) else value
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _check_org_ids(instance: object, attribute: Attribute[Any], value: tuple[str, ...]) -> None:

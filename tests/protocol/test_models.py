@@ -104,7 +104,7 @@ EVERY_FIELD: list[tuple[type[Any], str, Any, str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("model", "theirs", "sent", "ours", "read"), EVERY_FIELD)
+@pytest.mark.parametrize(("model", "theirs", "sent", "ours", "read"), EVERY_FIELD, ids=repr)
 def test_every_field_of_the_vendors_pages_is_read(
     model: type[Any], theirs: str, sent: Any, ours: str, read: Any
 ) -> None:
@@ -134,7 +134,7 @@ BATCH_FIELDS: list[tuple[str, Any, str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("theirs", "sent", "ours", "read"), BATCH_FIELDS)
+@pytest.mark.parametrize(("theirs", "sent", "ours", "read"), BATCH_FIELDS, ids=repr)
 def test_every_field_of_an_aqua_batch_is_read(theirs: str, sent: Any, ours: str, read: Any) -> None:
     (batch,) = wire.structure(AquaJob, {"status": "completed", "batches": [{theirs: sent}]}).batches
     value = getattr(batch, ours)
@@ -285,7 +285,7 @@ def test_the_secret_fields_are_marked_for_whoever_writes_documents_out() -> None
     secret = {
         (model.__name__, field.name)
         for model in (OperationJob, BulkPdfJob, AquaJob, AquaBatch, CreditMemoApplyJob, ResultFile, Invoice)
-        for field in attrs.fields(model)  # type: ignore[arg-type]
+        for field in attrs.fields(model)
         if field.metadata.get("secret")
     }
     assert secret == {("BulkPdfJob", "file_urls"), ("ResultFile", "url")}

@@ -9,6 +9,7 @@ import re
 import sys
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from rich.console import Console
 
@@ -25,7 +26,7 @@ async def draw() -> str:
     canvas = Console(record=True, force_terminal=True, width=92, file=io.StringIO(), highlight=False)
     async with emulator.running(latency=0.02, seed=3) as zuora:
         jobs = [zuora.add_job(kind, seconds=dice.uniform(2, 22)) for kind, count in FLEET.items() for _ in range(count)]
-        handles = [JobHandle.parse(job.handle) for job in jobs]
+        handles: list[JobHandle[Any]] = [JobHandle.parse(job.handle) for job in jobs]
         async with (
             ZuoraClient(zuora.settings(), Budget(rate=60, concurrency=20), rng=Random(1)) as client,
             JobWatcher(client) as watcher,

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -156,21 +156,14 @@ async def no_task_left() -> AsyncIterator[None]:
 
 
 @pytest.fixture
-def no_unheard_exception() -> Iterator[list[dict[str, Any]]]:
-    """What the loop's exception handler would have been told: `Task exception was never retrieved` and the like."""
+async def nothing_unheard() -> AsyncIterator[None]:
+    """Nobody complains to the loop, as in `Task exception was never retrieved`."""
     heard: list[dict[str, Any]] = []
-
-    def listen() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
-
-    with suppress(RuntimeError):
-        listen()
-    yield heard
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
+    yield
     gc.collect()
+    await asyncio.sleep(0)
     assert heard == []
-
-
-Play = Callable[[bytes, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class RawServer:
@@ -226,13 +219,10 @@ def raw_server() -> Callable[..., Any]:
         raw = RawServer(list(replies))
         tasks: set[asyncio.Task[None]] = set()
 
-        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            tasks.add(task)
-            await raw.serve(reader, writer)
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            tasks.add(asyncio.get_running_loop().create_task(raw.serve(reader, writer), name="raw server"))
 
-        server = await asyncio.start_server(accept, "127.0.0.1", 0)
+        server = await asyncio.start_server(accept, "127.0.0.1", 0, backlog=1024)
         raw.port = server.sockets[0].getsockname()[1]
         try:
             yield raw
@@ -243,3 +233,17 @@ def raw_server() -> Callable[..., Any]:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     return run
+
+
+@pytest.fixture
+def eventually() -> Callable[..., Any]:
+    """Wait for sockets to do what they must, for five seconds at most."""
+
+    async def wait(condition: Callable[[], object]) -> None:
+        for _ in range(5000):
+            if condition():
+                return
+            await asyncio.sleep(0.001)
+        raise AssertionError(condition)
+
+    return wait

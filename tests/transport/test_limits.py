@@ -17,7 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from zuora_jobs import Budget
 from zuora_jobs.errors import ConfigurationError, ConnectionFailed, WatcherClosed
 from zuora_jobs.protocol.messages import Request
-from zuora_jobs.transport.limits import BURST, LONGEST_HOLD, Gate, Limiter, Permit, limited
+from zuora_jobs.timing import LONGEST_HOLD, TICK
+from zuora_jobs.transport.limits import BURST, Gate, Limiter, Permit, limited
 
 ASK = Request("GET", "/v1/operations/jobs/x")
 
@@ -99,9 +100,7 @@ def test_one_who_never_stops_asking_gets_the_whole_rate(rate: float) -> None:
         ([(0, 0)], 0),
     ],
 )
-def test_the_longest_wait_that_the_server_asked_for_counts(
-    holds: list[tuple[float, float]], held_until: float
-) -> None:
+def test_the_longest_wait_that_the_server_asked_for_counts(holds: list[tuple[float, float]], held_until: float) -> None:
     gate = Gate(Budget())
     for now, seconds in holds:
         gate.hold(now, seconds)
@@ -146,14 +145,7 @@ def test_the_default_budget_leaves_most_of_the_tenants_quota_to_others(url: str,
     ],
 )
 def test_a_budget_of_nothing_is_refused(arguments: dict[str, Any]) -> None:
-    with pytest.raises((ValueError, TypeError)):
-        Budget(**arguments)
-
-
-@pytest.mark.parametrize("arguments", [{"rate": 0}, {"concurrency": 0}, {"concurrency": 2.5}])
-def test_a_wrong_budget_is_an_error_of_ours_like_any_other_wrong_argument(arguments: dict[str, Any]) -> None:
-    # BUG: attrs' own ValueError or TypeError gets out, not a ConfigurationError (errors.py: "wrong settings or arguments")
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(ConfigurationError, match=next(iter(arguments))):
         Budget(**arguments)
 
 
@@ -172,9 +164,9 @@ async def test_requests_go_at_the_rate_and_evenly(
     for _ in range(count):
         await limiter.acquire()
         times.append(asyncio.get_running_loop().time())
-    assert isclose(float(looptime), seconds, abs_tol=1e-6)
+    assert isclose(float(looptime), seconds, abs_tol=1e-4)  # the virtual clock ticks in microseconds
     gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
-    assert max(gaps) <= 1 / rate + 1e-6
+    assert max(gaps) <= 1 / rate + 1e-5
     assert limiter.requests == count
 
 
@@ -217,6 +209,24 @@ async def test_who_came_first_goes_first_also_past_those_who_gave_up() -> None:
 
 
 @pytest.mark.looptime
+async def test_one_who_comes_a_hair_before_the_moment_does_not_jump_the_queue() -> None:
+    limiter = Limiter(Budget(rate=1))
+    await limiter.acquire()
+    order: list[str] = []
+
+    async def work(name: str) -> None:
+        await limiter.acquire()
+        order.append(name)
+
+    first = asyncio.create_task(work("first"))
+    await asyncio.sleep(1 - TICK / 2)
+    second = asyncio.create_task(work("second"))
+    await asyncio.gather(first, second)
+    assert order == ["first", "second"]
+    assert asyncio.get_running_loop().time() == pytest.approx(2, abs=1e-4)
+
+
+@pytest.mark.looptime
 async def test_a_hold_stops_those_who_wait_already(looptime: looptime.Chronometer, answer: Callable[..., Any]) -> None:
     limiter = Limiter(Budget(rate=1, concurrency=5))
     with await limiter.acquire():
@@ -238,7 +248,7 @@ async def test_a_hold_stops_those_who_wait_already(looptime: looptime.Chronomete
         (429, {"retry_after": "Sun, 22 Nov 2026 10:00:20 GMT", "date": "Sun, 22 Nov 2026 10:00:00 GMT"}, 20),
         (429, {"retry_after": "Sun, 22 Nov 2026 09:00:00 GMT", "date": "Sun, 22 Nov 2026 10:00:00 GMT"}, 0),
         (429, {"retry_after": "Sun, 22 Nov 2026 10:00:20 GMT"}, 0),  # a date against no date
-        (429, {"retry_after": "string", "ratelimit_reset": "9"}, 0),
+        (429, {"retry_after": "string", "ratelimit_reset": "9"}, 9),
         (429, {"retry_after": "nan"}, 0),
         (429, {"retry_after": "-5"}, 0),
         (429, {}, 0),
@@ -300,28 +310,25 @@ async def test_one_cancelled_in_the_very_moment_of_his_turn_gives_his_place_to_t
 async def test_one_who_gives_up_waiting_leaves_no_timer_and_is_no_longer_counted(
     live_timers: Callable[[], list[Any]],
 ) -> None:
-    # BUG: the cancelled waiter stays in the queue, and the timer set for him stays armed until it goes off or the client
-    # is closed (an hour, when the server asked for an hour), although acquire() "leaves nothing behind"
     limiter = Limiter(Budget(rate=0.001))
     (await limiter.acquire()).release()
     waiting = asyncio.create_task(limiter.acquire())
     await asyncio.sleep(1)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
-    assert "0 waiting" in repr(limiter)
+    assert ", 0 waiting" in repr(limiter)
     assert live_timers() == []
 
 
 @pytest.mark.looptime
 async def test_those_who_gave_up_do_not_pile_up_behind_one_who_waits() -> None:
-    # BUG: same cause: a thousand impatient callers (asyncio.timeout around a call) are kept for as long as the hold lasts
     limiter = Limiter(Budget(rate=0.001))
     (await limiter.acquire()).release()
     patient = asyncio.create_task(limiter.acquire())
     for _ in range(100):
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(limiter.acquire(), 0.01)
-    assert "1 waiting" in repr(limiter)
+    assert ", 1 waiting" in repr(limiter)
     patient.cancel()
     await asyncio.gather(patient, return_exceptions=True)
 
@@ -462,9 +469,8 @@ async def test_closing_turns_everybody_away_and_stops_the_timer(live_timers: Cal
 
 @pytest.mark.looptime
 async def test_one_cancelled_while_being_turned_away_stays_cancelled_and_complains_to_nobody(
-    no_unheard_exception: list[Any],
+    nothing_unheard: None,
 ) -> None:
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: no_unheard_exception.append(context))
     limiter = Limiter(Budget(rate=0.01))
     await limiter.acquire()
     waiting = asyncio.create_task(limiter.acquire())
@@ -502,6 +508,9 @@ class Waiting(RuleBasedStateMachine):
                 await asyncio.sleep(0)
 
         self.loop.run_until_complete(steps())
+        for task in self.queue:
+            if task.done():
+                task.result()  # raises what it found wrong
 
     async def _come(self) -> None:
         async def one() -> None:
@@ -510,7 +519,7 @@ class Waiting(RuleBasedStateMachine):
             assert self.queue[0] is task, "the first in the queue goes first"
             self.queue.popleft()
             now = self.loop.time()
-            assert now >= self.held_until
+            assert now >= self.held_until - 1e-5
             self.inside.append(permit)
             self.let_in.append((now, task))
 
@@ -579,7 +588,7 @@ class Waiting(RuleBasedStateMachine):
         times = [moment for moment, _ in self.let_in]
         for first in range(len(times)):
             span = times[-1] - times[first]
-            assert len(times) - first <= 1 + (span + BURST) * self.budget.rate + 1e-6
+            assert len(times) - first <= 1 + (span + BURST) * self.budget.rate + 1e-2
 
     def teardown(self) -> None:
         """Whoever is left gets in when all others leave: nobody is forgotten."""
@@ -592,7 +601,7 @@ class Waiting(RuleBasedStateMachine):
 
         try:
             if hasattr(self, "limiter"):
-                self.loop.run_until_complete(asyncio.wait_for(finish(), 1000))
+                self.loop.run_until_complete(asyncio.wait_for(finish(), 200))
                 assert self.limiter.gate.in_flight == 0
         finally:
             self.loop.close()

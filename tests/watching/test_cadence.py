@@ -35,7 +35,7 @@ def test_a_constant_cadence_is_always_the_same() -> None:
 
 @pytest.mark.parametrize("bad", [0, -1, 0.0009, nan, inf, -inf, "60", None, True])
 def test_an_interval_that_is_none_is_refused(bad: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"the interval must be a number of seconds, 0\.001 or more"):
+    with pytest.raises(ConfigurationError, match=r"the interval must be a number.*0\.001 or more"):
         Cadence.constant(bad)
 
 
@@ -86,11 +86,11 @@ def test_a_million_looks_overflow_nothing(factor: float) -> None:
         ({"initial": "1"}, "initial must be"),
         ({"maximum": inf}, "maximum must be"),
         ({"maximum": nan}, "maximum must be"),
-        ({"initial": 20, "maximum": 10}, "maximum must be a number of seconds, 20 or more, not 10"),
-        ({"factor": 0.5}, "factor must be 1 or more"),
-        ({"factor": nan}, "factor must be 1 or more"),
-        ({"factor": inf}, "factor must be 1 or more"),
-        ({"factor": "2"}, "factor must be 1 or more"),
+        ({"initial": 20, "maximum": 10}, "maximum must be a number.* 20 or more, not 10"),
+        ({"factor": 0.5}, "factor must be .*1 or more"),
+        ({"factor": nan}, "factor must be .*1 or more"),
+        ({"factor": inf}, "factor must be .*1 or more"),
+        ({"factor": "2"}, "factor must be .*1 or more"),
     ],
 )
 def test_an_exponential_cadence_that_cannot_be_is_refused(given: dict[str, Any], sentence: str) -> None:
@@ -158,7 +158,6 @@ def test_a_million_looks_at_a_generator_overflow_nothing() -> None:
     assert Cadence.from_wait_gen(backoff.expo, base=2, max_value=60).delay(10**6, Random(1)) == 60
 
 
-# BUG: without a max_value backoff's integers outgrow a float at look 1025, and delay() raises OverflowError
 @pytest.mark.parametrize("wait_gen", [backoff.expo, backoff.fibo], ids=["expo", "fibo"])
 def test_a_generator_without_an_upper_limit_overflows_nothing(wait_gen: Any) -> None:
     cadence = Cadence.from_wait_gen(wait_gen)
@@ -185,7 +184,7 @@ def test_a_generator_without_a_delay_is_refused(wait_gen: Any) -> None:
 
 @pytest.mark.parametrize("garbage", ["1", -1, nan, inf, -inf, True, [1], object(), 1j], ids=repr)
 def test_a_generator_that_gives_garbage_is_refused(garbage: Any) -> None:
-    with pytest.raises(ConfigurationError, match="a delay is a number of seconds, not negative"):
+    with pytest.raises(ConfigurationError, match="wait generator"):
         Cadence.from_wait_gen(lambda: iter([garbage]))  # type: ignore[arg-type, return-value]
 
 
@@ -221,7 +220,6 @@ def test_what_is_no_wait_generator_is_refused_with_a_sentence(
         Cadence.from_wait_gen(wait_gen, **parameters)
 
 
-# BUG: taken as "every 5 s", since the value is asked for without an answer
 def test_backoffs_runtime_is_refused_even_where_its_value_needs_no_answer() -> None:
     with pytest.raises(ConfigurationError, match="runtime"):
         Cadence.from_wait_gen(backoff.runtime, value=lambda _: 5)
@@ -264,7 +262,6 @@ def test_a_jitter_that_is_no_share_is_refused(bad: float) -> None:
             build()
 
 
-# BUG: TypeError from the comparison
 @pytest.mark.parametrize("bad", ["0.5", None])
 def test_a_jitter_that_is_no_number_is_refused(bad: Any) -> None:
     with pytest.raises(ConfigurationError, match="jitter"):

@@ -166,7 +166,6 @@ def test_no_outcome_and_no_error_of_one_shows_a_presigned_url(status: str) -> No
     assert all("canary" not in text for text in texts)
 
 
-# BUG: the reasons go into the message as they are: of any length, with newlines
 @pytest.mark.parametrize(
     "message",
     ["first line\nsecond line\x1b[31m", "x" * 2048],

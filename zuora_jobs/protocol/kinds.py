@@ -142,6 +142,9 @@ class JobHandle(Generic[JobT_co]):
         Raises:
             InvalidHandle: there is no colon, no such kind, or the id cannot be one.
         """
+        if not isinstance(text, str):
+            message = f"a handle is text such as aqua:e20b07474688ad5001468daf10e501de, not {type(text).__name__}"
+            raise InvalidHandle(message)
         name, colon, identifier = text.strip().partition(":")
         if not colon:
             message = f"{text[:80]!r} is no handle: write kind:id, such as aqua:e20b07474688ad5001468daf10e501de"

@@ -65,7 +65,7 @@ class Request:
     """A place in the budget that has been taken for this request (`transport/limits.py`); None: it has still to be."""
 
     def __attrs_post_init__(self) -> None:
-        key = self.headers.get("Idempotency-Key")
+        key = next((value for name, value in self.headers.items() if name.lower() == "idempotency-key"), None)
         if key is not None and self.method != "POST":
             message = f"Zuora refuses an Idempotency-Key on {self.method}: it is for POST only"
             raise ConfigurationError(message)
@@ -84,7 +84,7 @@ class Response:
     """What Zuora answered."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     """Looked up by lower-case names: of lower case, or ignoring case."""
     body: bytes = field(repr=False)
 
@@ -201,11 +201,14 @@ def fault(request: Request, response: Response) -> ZuoraJobsError | None:
         return None
     reasons = _reasons(document, response)
     error_class = _class_of(response, document, reasons)
-    request_id = response.headers.get("zuora-request-id") or _text_at(document, "requestId")
+    request_id = (
+        response.headers.get("zuora-request-id") or _text_at(document, "requestId") or _text_at(document, "processId")
+    )
+    request_id = one_line(request_id, 64) if request_id else None
     told = one_line("; ".join(map(str, reasons))) or "no reason given" + _kind_of_body(response)
     message = f"{request.method} {request.path}: HTTP {response.status}: {told}"
     if request_id:
-        message += f" (request id {request_id[:64]})"
+        message += f" (request id {request_id})"
     return error_class(
         message,
         status=response.status,
@@ -229,7 +232,9 @@ def retry_after(response: Response) -> float | None:
     asked = response.headers.get("retry-after")
     if asked is not None:
         seconds = as_seconds(asked)
-        return seconds if seconds is not None else _until(asked, response.headers.get("date"))
+        seconds = seconds if seconds is not None else _until(asked, response.headers.get("date"))
+        if seconds is not None:
+            return seconds
     return as_seconds(response.headers.get("ratelimit-reset")) if response.status == 429 else None  # noqa: PLR2004
 
 
@@ -268,7 +273,7 @@ def _flat(code: str, message: str) -> Callable[[dict[str, Any]], tuple[Reason, .
 
 
 def _message_alone(document: dict[str, Any]) -> tuple[Reason, ...]:
-    return wire.reasons_in([{"message": document["message"]}]) if isinstance(document.get("message"), str) else ()
+    return wire.reasons_in([{"message": message}]) if (message := _text_at(document, "message")) else ()
 
 
 def _no_data(document: dict[str, Any]) -> tuple[Reason, ...]:

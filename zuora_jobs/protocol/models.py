@@ -24,7 +24,7 @@ Text = NewType("Text", str)
 """Descriptive text; whatever is not text or a number is read as None."""
 
 Count = NewType("Count", int)
-"""A whole number that Zuora writes as 1580 or as "1580"."""
+"""A whole number that Zuora writes as 1580 or as "1580"; a blank text is none."""
 
 Amount = NewType("Amount", Decimal)
 """Money, exactly as written: 0.1 is Decimal("0.1"). Its currency is the account's; the document does not name it."""
@@ -174,6 +174,8 @@ class AquaJob:
     use_last_completed_job_queries: Text | None = None
     error_code: Text | None = None
     message: Text | None = None
+    success: bool | None = None
+    """Not in AQuA's pages; where it comes, it speaks of the call."""
     batches: tuple[AquaBatch, ...] = ()
     raw: Raw = _raw()
 

@@ -14,9 +14,10 @@ from __future__ import annotations
 import json
 from decimal import Decimal, InvalidOperation
 from functools import partial
+from math import isinf
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast, get_args, get_origin
 
-from attrs import fields, has
+from attrs import NOTHING, fields, has
 from cattrs import ClassValidationError, Converter, transform_error
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
@@ -32,6 +33,10 @@ EXACT = frozenset({models.Invoice})
 """Documents with money in them; their numbers are read as Decimal."""
 
 
+_SHOWN = 5
+"""Problems that an error's text names; all are in its `problems`."""
+
+
 def parse(body: bytes, *, exact: bool = False) -> Any:
     """Read JSON. With *exact*, fractions become Decimal instead of float.
 
@@ -39,11 +44,15 @@ def parse(body: bytes, *, exact: bool = False) -> Any:
         MalformedResponse: not UTF-8, not JSON (NaN and Infinity are not), or nested too deeply.
     """
     try:
-        return json.loads(body, parse_constant=_refuse_constant, parse_float=Decimal if exact else None)
-    except (ValueError, RecursionError) as error:
-        what = "is nested too deeply" if isinstance(error, RecursionError) else "is not JSON"
-        message = f"the answer {what} ({len(body)} bytes)"
-        raise MalformedResponse(message) from None  # the cause would quote the body
+        return json.loads(body, parse_constant=_refuse_constant, parse_float=Decimal if exact else _finite)
+    except RecursionError:
+        what = "is nested too deeply"
+    except (ValueError, ArithmeticError):
+        what = "is not JSON"
+    message = f"the answer {what} ({len(body)} bytes)"
+    raise MalformedResponse(
+        message
+    )  # out here, so that the parser's error, which has the body in it, is not its context
 
 
 def structure(model: type[T], document: Any) -> T:
@@ -59,8 +68,11 @@ def structure(model: type[T], document: Any) -> T:
         return _converter.structure(document, model)
     except ClassValidationError as error:
         problems = transform_error(error, format_exception=_describe)
-        message = f"the answer is no {model.__name__}: {'; '.join(problems)}"
-        raise MalformedResponse(message, problems=problems) from None
+    except TypeError as error:
+        problems = [f"{error} @ $"]
+    shown = "; ".join(problems[:_SHOWN]) + (f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else "")
+    message = f"the answer is no {model.__name__}: {shown}"
+    raise MalformedResponse(message, problems=problems)
 
 
 def read(body: bytes, model: type[T]) -> T:
@@ -77,6 +89,12 @@ def to_json(document: object) -> dict[str, Any]:
 def _refuse_constant(name: str) -> NoReturn:
     message = f"{name} is not JSON"
     raise ValueError(message)
+
+
+def _finite(text: str) -> float | Decimal:
+    """Keep what is too large for a float, since infinity could not be given back as JSON."""
+    value = float(text)
+    return Decimal(text) if isinf(value) else value
 
 
 def _json_name(value: object) -> str:
@@ -106,7 +124,16 @@ def _text(value: Any, _: Any) -> str | None:
     return str(value) if isinstance(value, str | int | float | Decimal) else None
 
 
-def _count(value: Any, _: Any) -> int:
+def _required_text(value: Any, _: Any) -> str:
+    """Read what a document says nothing without: a job's status."""
+    if not isinstance(value, str):
+        _expected("text", value)
+    return value if value.strip() else _expected("a word", value)
+
+
+def _count(value: Any, _: Any) -> int | None:
+    if isinstance(value, str) and not value.strip():
+        return None
     if isinstance(value, bool):
         _expected("a whole number", value)
     if isinstance(value, int):
@@ -189,7 +216,11 @@ def _wire_names(cls: type) -> dict[str, str]:
 def _structure_class(converter: Converter, cls: type) -> Callable[[Any, Any], Any]:
     names = _wire_names(cls)
     keeps_raw = names.pop("raw", None) is not None
-    overrides: dict[str, Any] = {name: override(rename=wire) for name, wire in names.items()}
+    required = {field.name for field in fields(cls) if field.default is NOTHING}
+    overrides: dict[str, Any] = {
+        name: override(rename=wire, struct_hook=_required_text if name in required else None)
+        for name, wire in names.items()
+    }
     read_fields: Callable[[Any, Any], Any] = make_dict_structure_fn(cls, converter, **overrides)
 
     def read_object(value: Any, _: Any) -> Any:
@@ -198,7 +229,10 @@ def _structure_class(converter: Converter, cls: type) -> Callable[[Any, Any], An
         present = {key: item for key, item in value.items() if item is not None}
         if keeps_raw:
             present["raw"] = value
-        return read_fields(present, cls)
+        document = read_fields(present, cls)
+        if keeps_raw and not value:
+            _expected("at least one field", value)
+        return document
 
     return read_object
 

@@ -1,7 +1,8 @@
 """The bearer token: fetched once for everybody, ahead of its end, and once more when Zuora refuses it.
 
-Single flight by a lock and a second look: whoever gets the lock finds either a new token, or that it is for him to
-fetch one. Whoever is cancelled while fetching leaves the fetching to the next; no task outlives anybody.
+Single flight by a lock and a count of renewals: whoever gets the lock finds that a renewal has ended since he came, well
+or not, and shares what came of it; or that it is for him to fetch one. Whoever is cancelled while fetching leaves the
+fetching to the next; no task outlives anybody. There are no retries here: who asks again too early is told what is known.
 Moments are the loop's: a wrong clock on either side does not matter, since Zuora gives a lifetime and no date.
 
 Source: https://developer.zuora.com/docs/guides/authentication
@@ -17,6 +18,7 @@ from attrs import evolve
 
 from zuora_jobs.errors import ApiError, MalformedResponse, RateLimited, ServerError, Unauthorized, ZuoraJobsError
 from zuora_jobs.protocol.messages import fault, token_request
+from zuora_jobs.timing import LONGEST_HOLD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -28,9 +30,11 @@ if TYPE_CHECKING:
 MARGIN: Final = 300.0
 """Seconds before its end at which a token is renewed, as in Zuora's own sample; a tenth of its life if that is less."""
 
-
 RENEW_AGAIN: Final = 15.0
-"""Seconds between two tries to renew a token that still serves."""
+"""Seconds between two tries to renew a token, once the first few have failed."""
+
+REFUSAL_STANDS: Final = 60.0
+"""Seconds for which credentials that were refused are not shown again: the answer is for all jobs alike."""
 
 
 class Bearer:
@@ -38,56 +42,83 @@ class Bearer:
 
     Args:
         settings: the credentials, or a fixed token.
-        fetch: carries the token's request, with whatever retries it deserves; raises what is not a token.
+        fetch: carries the token's request.
     """
 
     def __init__(self, settings: Settings, fetch: Send) -> None:
+        self.renewals = 0
+        """How many renewals have come to an end, a good one or not."""
         self._settings = settings
         self._fetch = fetch
         self._token = settings.access_token
         self._fixed = settings.access_token is not None
         self._renew_at = float("inf")
         self._ends_at = float("inf")
-        self._refusal: ApiError | None = None
+        self._failure: ZuoraJobsError | None = None
+        self._failures = 0
+        self._ask_again_at = float("-inf")
         self._lock = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"<Bearer {'fixed' if self._fixed else 'none yet' if self._token is None else 'fetched'}>"
 
     async def token(self) -> str:
-        """Give a token that is good, as far as we know."""
+        """Give a token that is good, as far as we know.
+
+        Raises:
+            ZuoraJobsError: there is none, and why; while that is fresh, without another request.
+        """
         now = asyncio.get_running_loop().time()
         if self._token is not None and (now < self._renew_at or (self._lock.locked() and now < self._ends_at)):
             return self._token  # while somebody renews it ahead of its end, the old one still serves
-        try:
-            return await self._renewed(self._token)
-        except ZuoraJobsError:
-            if self._token is None or asyncio.get_running_loop().time() >= self._ends_at:
-                raise
-            self._renew_at = min(self._ends_at, asyncio.get_running_loop().time() + RENEW_AGAIN)
-            return self._token
+        return await self._renewed(self.renewals)
 
-    async def after(self, refused: str) -> str | None:
-        """Give another token than the *refused* one, or None where there is none to be had."""
-        return None if self._fixed else await self._renewed(refused)
+    async def after(self, seen: int) -> str | None:
+        """Give another token than the one that was refused, or None where there is none to be had.
 
-    async def _renewed(self, old: str | None) -> str:
+        Args:
+            seen: `renewals` when the refused token was given out.
+        """
+        if self._fixed:
+            return None
+        if self.renewals == seen:
+            self._token = None
+        return await self._renewed(seen)
+
+    async def _renewed(self, seen: int) -> str:
+        loop = asyncio.get_running_loop()
         async with self._lock:
-            now = asyncio.get_running_loop().time()
-            if self._token is not None and self._token != old and now < self._ends_at:
-                return self._token  # somebody else was first
-            if self._refusal is not None:
-                raise self._refusal
-            try:
-                response = await self._fetch(token_request(self._settings))
-            except (RateLimited, ServerError):
-                raise
-            except ApiError as error:
-                self._refusal = error  # the credentials are wrong, and will be wrong for every job
-                raise
+            if self.renewals == seen and loop.time() >= self._ask_again_at:
+                await self._renew(loop.time())
+            if self._token is not None and loop.time() < self._ends_at:
+                return self._token
+            if self._failure is None:  # renewed by another, and at its end again by now
+                return await self._renew_once_more()
+            raise self._failure.with_traceback(None)  # one error for all: it must not grow with each who is told
+
+    async def _renew_once_more(self) -> str:
+        await self._renew(asyncio.get_running_loop().time())
+        if self._token is None or self._failure is not None:
+            raise (self._failure or MalformedResponse("POST /oauth/token: no token")).with_traceback(None)
+        return self._token
+
+    async def _renew(self, now: float) -> None:
+        """Ask for a token, and take note of what comes of it; cancelled, it has not been."""
+        try:
+            request = token_request(self._settings)
+            response = await self._fetch(request)
+            if error := fault(request, response):
+                raise error
             self._take(response, asked_at=now)
-            assert self._token is not None  # noqa: S101 - for the type checker
-            return self._token
+        except ZuoraJobsError as error:
+            self._failure = error
+            self._failures += 1
+            self._ask_again_at = now + _pause(error, self._failures)
+        else:
+            self._failure = None
+            self._failures = 0
+            self._ask_again_at = float("-inf")
+        self.renewals += 1
 
     def _take(self, response: Response, asked_at: float) -> None:
         document: dict[str, Any] = response.json if isinstance(response.json, dict) else {}
@@ -103,10 +134,18 @@ class Bearer:
         self._renew_at = self._ends_at - min(MARGIN, life / 10) if life else float("inf")
 
 
+def _pause(error: ZuoraJobsError, failures: int) -> float:
+    """Give the seconds until it is worth while to ask again: the server's own, or 1, 2, 4 … up to RENEW_AGAIN."""
+    if isinstance(error, ApiError) and not isinstance(error, RateLimited | ServerError):
+        return REFUSAL_STANDS
+    asked = min((isinstance(error, ApiError) and error.retry_after) or 0.0, LONGEST_HOLD)
+    return max(asked, min(RENEW_AGAIN, 2.0 ** min(failures - 1, 10)))
+
+
 def _seconds(value: object) -> float | None:
     try:
         seconds = float(value) if isinstance(value, int | float | str) else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return seconds if seconds is not None and isfinite(seconds) and seconds > 0 else None
 
@@ -129,10 +168,11 @@ def authorized(send: Send, bearer: Bearer) -> Callable[[Request], Coroutine[Any,
 
     async def send_with_token(request: Request) -> Response:
         token = await bearer.token()
+        seen = bearer.renewals
         response = await send(evolve(request, authorization=f"Bearer {token}"))
         if is_about_the_token(request, response):
-            fresh = await bearer.after(refused=token)
-            if fresh is not None and fresh != token:
+            fresh = await bearer.after(seen)
+            if fresh is not None:
                 response = await send(evolve(request, authorization=f"Bearer {fresh}"))
         return response
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Self
 import aiohttp
 from yarl import URL
 
-from zuora_jobs.errors import ConnectionFailed, ResponseTimeout, WatcherClosed
+from zuora_jobs.errors import ConnectionFailed, ResponseTimeout, TransportError, WatcherClosed
 from zuora_jobs.protocol.messages import Request, Response
 
 if TYPE_CHECKING:
@@ -85,14 +85,15 @@ class HttpTransport:
                 return response
         except _NEVER_SENT as error:
             message = f"{request.method} {request.path}: no connection to {self._base}: {_cause(error)}"
-            raise ConnectionFailed(message, sent=False) from None
+            failure: TransportError = ConnectionFailed(message, sent=False)
         except TimeoutError:
             message = f"{request.method} {request.path}: no whole answer within {self._request_timeout:g} s"
-            raise ResponseTimeout(message) from None
+            failure = ResponseTimeout(message)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            # the cause is not chained: aiohttp's errors carry the request with its Authorization
             message = f"{request.method} {request.path}: the connection failed: {_cause(error)}"
-            raise ConnectionFailed(message) from None
+            failure = ConnectionFailed(message)
+        # not above, where the library's error, which has the Authorization in it, would become its context
+        raise failure
 
 
 def _with_body(request: Request) -> tuple[dict[str, str], bytes | None]:

@@ -10,16 +10,16 @@ at once a tenant; Retry-After on a 429).
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from zuora_jobs.checks import is_number, is_whole
 from zuora_jobs.errors import WatcherClosed
 from zuora_jobs.protocol.messages import Response, as_seconds, retry_after
-from zuora_jobs.timing import TICK
+from zuora_jobs.timing import LONGEST_HOLD, TICK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 BURST: Final = 0.05
 """Seconds of unused rate that may be spent at once: makes up for late wake-ups, and for nothing else."""
-
-LONGEST_HOLD: Final = 3600.0
-"""Seconds that the server may make us wait at one word. The longest window short of a day is an hour."""
 
 _AT_ONCE: Final = 20
 """Half of the 40 that Zuora allows a tenant, whose other integrations need the rest."""
@@ -145,7 +142,7 @@ class Limiter:
         """How many have been let go."""
         self.held_seconds = 0.0
         """How long the server has made everybody wait, in all."""
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._waiters: OrderedDict[asyncio.Future[None], None] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -164,12 +161,15 @@ class Limiter:
             self._enter(now)
             return Permit(self)
         waiter: asyncio.Future[None] = loop.create_future()
-        self._waiters.append(waiter)
+        self._waiters[waiter] = None
         self._let_go()
         try:
             await waiter
         except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+            if waiter in self._waiters:
+                del self._waiters[waiter]
+                self._let_go()
+            elif waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 self._leave()  # it was our turn in the very moment we gave up
             raise
         return Permit(self)
@@ -219,9 +219,6 @@ class Limiter:
         loop = asyncio.get_running_loop()
         now = loop.time()
         while self._waiters:
-            if self._waiters[0].done():  # cancelled
-                self._waiters.popleft()
-                continue
             opens = self.gate.opens_at(now)
             if opens is None:
                 return
@@ -229,7 +226,22 @@ class Limiter:
                 self._timer = loop.call_at(opens, self._let_go)
                 return
             self._enter(now)
-            self._waiters.popleft().set_result(None)
+            waiter, _ = self._waiters.popitem(last=False)
+            if not waiter.done():
+                waiter.set_result(None)
+            else:
+                self.gate.leave()  # cancelled, and not yet able to say so
+
+
+def in_turn(send: Send, limiter: Limiter) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    """Wait for a place in the budget before anything else, so that what comes after is fresh when it is sent."""
+
+    async def send_with_permit(request: Request) -> Response:
+        permit: Permit = request.permit or await limiter.acquire()
+        with permit:
+            return await send(evolve(request, permit=permit))
+
+    return send_with_permit
 
 
 def limited(send: Send, limiter: Limiter) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import backoff
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 
-from zuora_jobs.checks import is_number
+from zuora_jobs.checks import is_number, number
 from zuora_jobs.errors import (
     ApiError,
     ConnectionFailed,
@@ -29,28 +29,36 @@ from zuora_jobs.errors import (
     ZuoraJobsError,
 )
 from zuora_jobs.protocol.messages import fault
+from zuora_jobs.timing import LONGEST_HOLD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
     from random import Random
 
     from zuora_jobs.protocol.messages import Request, Response
     from zuora_jobs.transport import Send
 
 
+T = TypeVar("T")
+
+
 class Verdict(Enum):
     """What to do about a failure."""
 
     AGAIN = "again"
-    """It passes: an outage, a lock, a limit. Keep trying for as long as one has patience."""
+    """It passes: an outage, a lock. Keep trying for as long as one has patience."""
+    THROTTLED = "throttled"
+    """Zuora answers, and asks for fewer requests."""
     BRIEFLY = "briefly"
     """It may pass, but one that lasts is an answer: an internal error, a document without a status."""
     FINAL = "final"
     """It would be the same again."""
 
 
-_AGAIN_CATEGORIES: Final = frozenset({50, 61, 70, 99})
-_AGAIN_STATUSES: Final = frozenset({429, 500, 502, 503, 504})
+_AGAIN_CATEGORIES: Final = frozenset({50, 61, 99})
+_AGAIN_STATUSES: Final = frozenset({500, 502, 503, 504})
+_EARLIER: Final = 3
+"""Errors before the last that are told with it."""
 
 
 def verdict(error: ZuoraJobsError) -> Verdict:
@@ -65,7 +73,7 @@ def _always(_: Any) -> bool:
 _TABLE: Final[tuple[tuple[Any, Callable[[Any], object], Verdict], ...]] = (
     (ConnectionFailed, _always, Verdict.AGAIN),
     (ResponseTimeout, _always, Verdict.AGAIN),
-    (RateLimited, _always, Verdict.AGAIN),
+    (RateLimited, _always, Verdict.THROTTLED),
     (ApiError, lambda error: error.categories & _AGAIN_CATEGORIES, Verdict.AGAIN),  # whatever HTTP says
     (ServerError, lambda error: error.status in _AGAIN_STATUSES, Verdict.AGAIN),
     (ServerError, _always, Verdict.BRIEFLY),  # code 60, or one of AQuA's internal errors, under another HTTP status
@@ -76,36 +84,52 @@ _TABLE: Final[tuple[tuple[Any, Callable[[Any], object], Verdict], ...]] = (
 """In order: the first that matches says what to do; what matches nothing is final."""
 
 
+def _check_throttled(_: Any, attribute: Attribute[Any], value: float | None) -> None:
+    if value is not None:
+        number(attribute.name, value, least=0)
+
+
 @frozen(kw_only=True)
 class Patience:
     """How long to keep trying.
 
     Args:
         again: seconds since it last went well, for what passes by itself.
+        throttled: seconds of refusals for want of quota, with the waits that the server asks for; None: no end.
         briefly: seconds for what may be an answer.
         longest: seconds between two tries at most.
     """
 
     again: float = field(default=60.0, validator=is_number(least=0))
+    throttled: float | None = field(default=600.0, validator=_check_throttled)
     briefly: float = field(default=15.0, validator=is_number(least=0))
     longest: float = field(default=20.0, validator=is_number(above=0))
 
     def allows(self, error: ZuoraJobsError, since: float) -> bool:
-        """Tell whether another try is due, *since* seconds after it last went well."""
-        limits = {Verdict.AGAIN: self.again, Verdict.BRIEFLY: self.briefly, Verdict.FINAL: float("-inf")}
+        """Tell whether another try is due, *since* seconds after the first failure in a row."""
+        limits = {
+            Verdict.AGAIN: self.again,
+            Verdict.THROTTLED: float("inf") if self.throttled is None else self.throttled,
+            Verdict.BRIEFLY: self.briefly,
+            Verdict.FINAL: float("-inf"),
+        }
         return since < limits[verdict(error)]
 
     def delays(self, rng: Random) -> Iterator[float]:
         """Give the seconds before each further try: full jitter over 1, 2, 4 … `longest`, never quite nothing."""
         for most in backoff.expo(base=2, factor=1, max_value=self.longest):
             if most is not None:  # the generator's first yield only starts it
-                yield rng.uniform(0.1, most)
+                yield rng.uniform(min(0.1, most), most)
+
+
+def asked_to_wait(error: ZuoraJobsError) -> float:
+    """Give the seconds that the server asked to wait, within reason; 0 where it did not."""
+    return min((isinstance(error, ApiError) and error.retry_after) or 0.0, LONGEST_HOLD)
 
 
 def delay_before_retry(error: ZuoraJobsError, jittered: float) -> float:
     """Raise a jittered delay to what the server asked for."""
-    asked = error.retry_after if isinstance(error, ApiError) else None
-    return max(jittered, asked or 0.0)
+    return max(jittered, asked_to_wait(error))
 
 
 def may_send_again(request: Request, error: ZuoraJobsError) -> bool:
@@ -114,35 +138,63 @@ def may_send_again(request: Request, error: ZuoraJobsError) -> bool:
     return request.may_be_repeated or never_sent
 
 
+async def persist(
+    attempt: Callable[[], Awaitable[T]],
+    request: Request,
+    patience: Patience,
+    rng: Random,
+    on_retry: Callable[[ZuoraJobsError, float], None] | None = None,
+) -> T:
+    """Repeat *attempt*, which sends *request*, for as long as the table and *patience* say.
+
+    Time counts from the first failure in a row, so neither a long wait for one's turn nor a request that took its whole
+    timeout uses it up; nor does the time that the server asked us to wait.
+
+    Raises:
+        ZuoraJobsError: what is final, or has lasted too long; the errors before it are notes on it.
+    """
+    loop = asyncio.get_running_loop()
+    delays = patience.delays(rng)
+    began: float | None = None
+    obeyed = 0.0
+    earlier: list[str] = []
+    while True:
+        try:
+            return await attempt()
+        except ZuoraJobsError as error:
+            failure = error
+        now = loop.time()
+        began = now if began is None else began
+        # being throttled is waiting as asked, so there all time counts
+        since = now - began - (0.0 if isinstance(failure, RateLimited) else obeyed)
+        if not patience.allows(failure, since) or not may_send_again(request, failure):
+            for text in dict.fromkeys(earlier):
+                if text not in getattr(failure, "__notes__", ()):
+                    failure.add_note(text)
+            raise failure
+        earlier = [*earlier[1 - _EARLIER :], f"before that: {type(failure).__name__}: {failure}"]
+        delay = delay_before_retry(failure, next(delays))
+        obeyed += asked_to_wait(failure)
+        if on_retry is not None:
+            on_retry(failure, delay)
+        await asyncio.sleep(delay)
+
+
 def retrying(
     send: Send,
     patience: Patience,
     rng: Random,
     on_retry: Callable[[ZuoraJobsError, float], None] | None = None,
 ) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-    """Try again what the table says, and raise what is final or has lasted too long. Gives documents only.
-
-    Raises:
-        ZuoraJobsError: the last of the errors; the earlier ones are notes on it.
-    """
+    """Try again what the table says; gives documents only, and raises what is none."""
 
     async def send_until_answered(request: Request) -> Response:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        delays = patience.delays(rng)
-        while True:
-            try:
-                response = await send(request)
-                error = fault(request, response)
-                if error is None:
-                    return response
-            except ZuoraJobsError as raised:
-                error = raised
-            if not patience.allows(error, loop.time() - started) or not may_send_again(request, error):
+        async def attempt() -> Response:
+            response = await send(request)
+            if error := fault(request, response):
                 raise error
-            delay = delay_before_retry(error, next(delays))
-            if on_retry is not None:
-                on_retry(error, delay)
-            await asyncio.sleep(delay)
+            return response
+
+        return await persist(attempt, request, patience, rng, on_retry)
 
     return send_until_answered

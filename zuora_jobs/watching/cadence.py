@@ -6,6 +6,7 @@ A cadence is for a job that makes progress; it has no jitter unless asked for, s
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from attrs import field, frozen
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
     from random import Random
 
 
-SHORTEST: Final = 0.001
-"""Seconds."""
+SHORTEST, LONGEST = 0.001, 86_400.0
+"""Seconds between two looks; what a generator gives is brought within these."""
+
+_BLANKS: Final = 10
+"""How many Nones a generator may give before a delay; backoff's give one."""
 
 
 class _Delays:
@@ -35,13 +39,15 @@ class _Delays:
         return self._known[min(looks, len(self._known)) - 1]
 
     def _draw(self) -> bool:
-        value = next((value for value in self._source if value is not None), None)
+        value = next((value for value in islice(self._source, _BLANKS) if value is not None), None)
         if value is None:
             if not self._known:
                 message = "the wait generator gives no delay at all"
                 raise ConfigurationError(message)
             return False
-        self._known.append(number("a delay from the wait generator", value, least=0))
+        if isinstance(value, int) and value > LONGEST:
+            value = LONGEST  # before it outgrows a float
+        self._known.append(max(SHORTEST, number("a delay from the wait generator", value, least=0)))
         return True
 
 
@@ -58,8 +64,8 @@ class Cadence:
     """Each delay is stretched or shortened by up to this share of it."""
 
     def __attrs_post_init__(self) -> None:
-        if not 0 <= self.jitter < 1:
-            message = f"jitter is a share from 0 up to 1, not {self.jitter!r}"
+        if not isinstance(self.jitter, int | float) or not 0 <= self.jitter < 1:
+            message = f"jitter is a share from 0 up to 1, not {self.jitter!r:.60}"
             raise ConfigurationError(message)
 
     def delay(self, looks: int, rng: Random) -> float:
@@ -87,7 +93,7 @@ class Cadence:
 
         def delay(looks: int) -> float:
             try:
-                return min(maximum, initial * factor ** (looks - 1))
+                return min(maximum, initial * float(factor) ** (looks - 1))
             except OverflowError:
                 return maximum
 
@@ -105,6 +111,9 @@ class Cadence:
         Raises:
             ConfigurationError: the generator takes no such parameters, or gives something that is no delay.
         """
+        if getattr(wait_gen, "__name__", "") == "runtime" and getattr(wait_gen, "__module__", "").startswith("backoff"):
+            message = "backoff.runtime cannot be a cadence: it reads a delay from an answer, and is for retries"
+            raise ConfigurationError(message)
         try:
             delays = _Delays(iter(wait_gen(**parameters)))
             delays(1)

@@ -323,9 +323,9 @@ class Fleet:
         if self._watches.get(watch.handle) is not watch:
             return
         now = self._loop.time()
-        if isinstance(error, TransportError | ServerError | RateLimited | MalformedResponse):
+        if isinstance(error, TransportError | ServerError | MalformedResponse):
             self._herald.contact_failed(error, now)
-        if watch.failing_since is None:
+        if watch.failing_since is None or isinstance(error, RateLimited):  # whoever throttles us has not lost contact
             watch.failing_since = now
         if verdict(error) is Verdict.FINAL or not self._rules.patience.allows(error, now - watch.failing_since):
             self._lose(watch, error)

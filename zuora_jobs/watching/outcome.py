@@ -11,6 +11,7 @@ from attrs import frozen
 
 from zuora_jobs.errors import JobCancelled, JobFailed, JobLost, Reason, ZuoraJobsError
 from zuora_jobs.protocol.kinds import JobHandle, JobT, Phase
+from zuora_jobs.protocol.messages import one_line
 
 if TYPE_CHECKING:
     from zuora_jobs.protocol.models import ResultFile
@@ -76,8 +77,8 @@ class Failed(_Ended[JobT]):
 
     def unwrap(self) -> Never:
         """Raise JobFailed."""
-        told = "; ".join(map(str, self.reasons)) or "Zuora gives no reason"
-        message = f"{self.handle} failed ({self.job.status}): {told}"
+        told = one_line("; ".join(map(str, self.reasons))) or "Zuora gives no reason"
+        message = f"{self.handle} failed ({one_line(self.job.status, 60)}): {told}"
         raise JobFailed(message, outcome=self)
 
 
@@ -90,7 +91,7 @@ class Cancelled(_Ended[JobT]):
 
     def unwrap(self) -> Never:
         """Raise JobCancelled."""
-        message = f"{self.handle} was cancelled ({self.job.status})"
+        message = f"{self.handle} was cancelled ({one_line(self.job.status, 60)})"
         raise JobCancelled(message, outcome=self)
 
 
@@ -104,7 +105,7 @@ class Lost(_Ended[JobT]):
 
     def unwrap(self) -> Never:
         """Raise JobLost, from `error`."""
-        seen = f", last seen {self.status}" if self.status else ", never seen"
+        seen = f", last seen {one_line(self.status, 60)}" if self.status else ", never seen"
         message = f"{self.handle} is lost{seen}: {self.error}"
         raise JobLost(message, outcome=self) from self.error
 

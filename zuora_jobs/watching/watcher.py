@@ -68,6 +68,7 @@ class JobWatcher:
             cadence=lambda kind: by_kind.get(kind, for_others),
             patience=Patience(
                 again=number("contact_timeout", contact_timeout, above=0),
+                throttled=None,
                 briefly=min(MALFORMED_TIMEOUT, contact_timeout),
             ),
             unknown_status_timeout=number("unknown_status_timeout", unknown_status_timeout, above=0),
