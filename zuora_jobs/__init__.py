@@ -72,8 +72,8 @@ from zuora_jobs.watching.events import (
     Throttled,
     UnknownStatusSeen,
 )
-from zuora_jobs.watching.fleet import Statistics
 from zuora_jobs.watching.outcome import Cancelled, Failed, Lost, Outcome, Succeeded
+from zuora_jobs.watching.watch import Statistics
 from zuora_jobs.watching.watcher import JobWatcher
 
 __all__ = [

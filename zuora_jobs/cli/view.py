@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from zuora_jobs.protocol.kinds import JobHandle
-    from zuora_jobs.watching.fleet import Statistics
+    from zuora_jobs.watching.watch import Statistics
 
 STYLES: Final = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "lost": "magenta"}
 QUIET_INTERVAL: Final = 10.0

@@ -1,11 +1,9 @@
 """Requests and answers as values, and the one place where an answer becomes a document or an exception.
 
-Zuora says no in eleven shapes, some of them under HTTP 200; `_SHAPES` lists them. Two levels of success are told apart:
-`success` speaks of the call, `status` of the job. Hence a body with `success: false` is a refusal, unless it is the
-document of a job that failed; and nothing that says `success: false` is ever read as a job that succeeded.
+What is a refusal, and of which class, `refusals.py` knows. No text of ours quotes a body that is not understood: it may
+hold tokens or presigned URLs.
 
-Sources: https://developer.zuora.com/docs/guides/error-handling and /docs/guides/error-codes; the seed pages named in
-`models.py`; AQuA's codes https://docs.zuora.com (Aggregate Query API, error codes).
+Sources: the seed pages named in `models.py`; https://developer.zuora.com/docs/guides/rate-limits for `retry_after`.
 """
 
 from __future__ import annotations
@@ -20,22 +18,14 @@ from urllib.parse import urlencode
 from attrs import field, frozen
 
 from zuora_jobs.errors import (
-    ApiError,
     ConfigurationError,
-    Forbidden,
     MalformedResponse,
-    NotFound,
-    RateLimited,
-    Reason,
-    Rejected,
-    ServerError,
-    Unauthorized,
 )
-from zuora_jobs.protocol import wire
-from zuora_jobs.protocol.kinds import IDENTIFIER, JobHandle, JobKind, Phase
+from zuora_jobs.protocol import refusals, wire
+from zuora_jobs.protocol.kinds import IDENTIFIER, JobHandle, JobKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from zuora_jobs.errors import ZuoraJobsError
     from zuora_jobs.settings import Settings
@@ -197,12 +187,14 @@ def fault(request: Request, response: Response) -> ZuoraJobsError | None:
             what = f"{request.method} {request.path}: {error}{_kind_of_body(response)}"
             return MalformedResponse(what, problems=error.problems)
         document = None
-    if 200 <= response.status < 300 and not _says_no(request, document):  # noqa: PLR2004
+    if 200 <= response.status < 300 and not refusals.says_no(document, request.kind):  # noqa: PLR2004
         return None
-    reasons = _reasons(document, response)
-    error_class = _class_of(response, document, reasons)
+    reasons = refusals.reasons_of(document, response.body)
+    error_class = refusals.class_of(response.status, document, reasons)
     request_id = (
-        response.headers.get("zuora-request-id") or _text_at(document, "requestId") or _text_at(document, "processId")
+        response.headers.get("zuora-request-id")
+        or refusals.text_at(document, "requestId")
+        or refusals.text_at(document, "processId")
     )
     request_id = one_line(request_id, 64) if request_id else None
     told = one_line("; ".join(map(str, reasons))) or "no reason given" + _kind_of_body(response)
@@ -253,110 +245,6 @@ def _until(moment: str, now: str | None) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return max(0.0, seconds)
-
-
-def _text_at(document: object, key: str) -> str | None:
-    value = document.get(key) if isinstance(document, dict) else None
-    return value if isinstance(value, str) and value else None
-
-
-def _errors_of(document: dict[str, Any]) -> tuple[Reason, ...]:
-    return wire.reasons_in(document.get("Errors"))
-
-
-def _flat(code: str, message: str) -> Callable[[dict[str, Any]], tuple[Reason, ...]]:
-    def reason(document: dict[str, Any]) -> tuple[Reason, ...]:
-        said = {"code": document.get(code), "message": document.get(message)}
-        return wire.reasons_in([said]) if said["code"] is not None else ()
-
-    return reason
-
-
-def _message_alone(document: dict[str, Any]) -> tuple[Reason, ...]:
-    return wire.reasons_in([{"message": message}]) if (message := _text_at(document, "message")) else ()
-
-
-def _no_data(document: dict[str, Any]) -> tuple[Reason, ...]:
-    empty = {"done", "records", "size"} <= document.keys() and not document["records"]
-    return (Reason(message="no such object"),) if empty else ()
-
-
-_SHAPES: Final[tuple[Callable[[dict[str, Any]], tuple[Reason, ...]], ...]] = (
-    lambda document: wire.reasons_in(document.get("reasons")),  # v1, with or without `success`; the gateway's 429
-    _errors_of,  # CRUD and Actions: {Errors: [{Code, Message}], Success: false}
-    _flat("errorCode", "message"),  # AQuA's validation, under HTTP 200
-    _flat("code", "message"),  # AQuA 400, 403 and malformed requests
-    _flat("error", "error_description"),  # RFC 6749, from the token endpoint
-    _message_alone,  # 401 of CRUD, AQuA and the gateway
-    _no_data,  # CRUD 404: {done, records, size}
-)
-"""How Zuora gives reasons, most explicit first. What is not JSON (XML of the file store, a gateway's HTML, nothing) has
-none of these; see `_reasons`."""
-
-AQUA_CALL_CODES: Final[dict[str, type[ApiError]]] = {
-    "90001": NotFound,
-    "90002": NotFound,
-    "90003": Rejected,
-    "90006": ServerError,
-    "90008": ServerError,
-    "90009": Forbidden,
-    "90010": ServerError,
-    "90018": Forbidden,
-}
-"""AQuA codes that are about the call. The others are about the queries, and belong to the job."""
-
-_CATEGORIES: Final[dict[int, type[ApiError]]] = {
-    40: NotFound,
-    11: Unauthorized,
-    10: Forbidden,
-    70: RateLimited,
-    50: ServerError,  # lock contention
-    60: ServerError,
-    61: ServerError,
-    99: ServerError,
-}
-_NAMED_CODES: Final[dict[str, type[ApiError]]] = {
-    **AQUA_CALL_CODES,
-    "ObjectNotFound": NotFound,  # the example on the operation job's page, under HTTP 500
-    "invalid_client": Unauthorized,
-    "90000011": Unauthorized,
-}
-_STATUSES: Final[dict[int, type[ApiError]]] = {401: Unauthorized, 403: Forbidden, 404: NotFound, 429: RateLimited}
-
-
-def _says_no(request: Request, document: Any) -> bool:
-    """Tell whether a body under HTTP 200 is a refusal and not a document."""
-    if not isinstance(document, dict):
-        return False  # no document either: `wire.structure` says so
-    status = document.get("status")
-    if document.get("success") is False or document.get("Success") is False:
-        phase = request.kind.phase(status) if request.kind is not None and isinstance(status, str) else None
-        return phase not in {Phase.FAILED, Phase.CANCELLED}
-    if status is not None:
-        about_the_call = str(document.get("errorCode")) in AQUA_CALL_CODES
-        return about_the_call and not document.get("id")
-    return "access_token" not in document and any(shape(document) for shape in _SHAPES)
-
-
-def _reasons(document: Any, response: Response) -> tuple[Reason, ...]:
-    if isinstance(document, dict):
-        return next((reasons for shape in _SHAPES if (reasons := shape(document))), ())
-    if b"max-object-size" in response.body[:1000]:
-        return (Reason("security:max-object-size", "the file is larger than Zuora hands out (2047 MB)"),)
-    return ()
-
-
-def _class_of(response: Response, document: Any, reasons: tuple[Reason, ...]) -> type[ApiError]:
-    """Choose by what Zuora says before what HTTP says: a not-found may come as 200, 404 or 500."""
-    for reason in reasons:
-        named = _NAMED_CODES.get(reason.code or "") or _CATEGORIES.get(
-            -1 if reason.category is None else reason.category
-        )
-        if named is not None:
-            return named
-    if isinstance(document, dict) and _no_data(document):
-        return NotFound
-    return _STATUSES.get(response.status) or (ServerError if response.status >= 500 else Rejected)  # noqa: PLR2004
 
 
 def _kind_of_body(response: Response) -> str:

@@ -12,8 +12,6 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
-
 from zuora_jobs.errors import (
     MalformedResponse,
     RateLimited,
@@ -25,86 +23,25 @@ from zuora_jobs.errors import (
     ZuoraJobsError,
 )
 from zuora_jobs.timing import TICK
-from zuora_jobs.transport.retry import Patience, Verdict, delay_before_retry, verdict
+from zuora_jobs.transport.retry import Verdict, delay_before_retry, verdict
 from zuora_jobs.watching.events import CancelRefused, Finished, Observed, Retrying, StatusChanged, UnknownStatusSeen
 from zuora_jobs.watching.herald import Herald
 from zuora_jobs.watching.outcome import Lost, Outcome, outcome_of
 from zuora_jobs.watching.remote import RemoteCancellation
 from zuora_jobs.watching.schedule import Schedule
+from zuora_jobs.watching.watch import Rules, Statistics, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from zuora_jobs.client import ZuoraClient
-    from zuora_jobs.protocol.kinds import JobHandle, JobKind
+    from zuora_jobs.protocol.kinds import JobHandle
     from zuora_jobs.protocol.models import JobDocument
     from zuora_jobs.transport.limits import Permit
-    from zuora_jobs.watching.cadence import Cadence
     from zuora_jobs.watching.events import JobEvent, Observer
     from zuora_jobs.watching.subscription import Subscription
 
 log = logging.getLogger("zuora_jobs")
-
-
-@frozen(kw_only=True)
-class Statistics:
-    """A moment's figures of a watcher."""
-
-    watching: int
-    """Jobs being watched."""
-    looking: int
-    """Looks whose answers are awaited."""
-    polls: int
-    """Looks that were answered."""
-    retries: int
-    """Looks that were not, and were tried again."""
-    requests: int
-    """Sent by the watcher's client in all, others' included; without those for tokens."""
-    succeeded: int
-    failed: int
-    cancelled: int
-    lost: int
-    held_seconds: float
-    """How long the server made us wait, in all."""
-
-
-@frozen(kw_only=True)
-class Rules:
-    """What a watcher was told about how to watch."""
-
-    cadence: Callable[[JobKind[Any]], Cadence]
-    patience: Patience
-    unknown_status_timeout: float
-    cancel_remote: bool
-
-
-class _Watch:
-    """One job being watched, whoever asks."""
-
-    __slots__ = (
-        "began",
-        "delays",
-        "failing_since",
-        "handle",
-        "job",
-        "looking",
-        "polls",
-        "subscriptions",
-        "unknown",
-        "unknown_since",
-    )
-
-    def __init__(self, handle: JobHandle[Any], began: float) -> None:
-        self.handle = handle
-        self.began = began
-        self.job: JobDocument | None = None
-        self.polls = 0
-        self.subscriptions: tuple[Subscription, ...] = ()
-        self.looking: asyncio.Task[None] | None = None
-        self.failing_since: float | None = None
-        self.delays: Iterator[float] | None = None
-        self.unknown: str | None = None
-        self.unknown_since = 0.0
 
 
 class Fleet:
@@ -122,7 +59,7 @@ class Fleet:
             client, seen=self._answered_a_delete, refused=self._refused_a_delete, settled=self._look_if_idle
         )
         self._schedule: Schedule[JobHandle[Any]] = Schedule()
-        self._watches: dict[JobHandle[Any], _Watch] = {}
+        self._watches: dict[JobHandle[Any], Watch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._looks: set[asyncio.Task[None]] = set()
         self._farewells: set[asyncio.Task[None]] = set()
@@ -143,7 +80,7 @@ class Fleet:
         watch = self._watches.get(handle)
         if watch is None:
             now = self._loop.time()
-            watch = self._watches[handle] = _Watch(handle, now)
+            watch = self._watches[handle] = Watch(handle, now)
             if not hold:
                 self._look_at(handle, now)
         watch.subscriptions += (subscription,)
@@ -241,7 +178,7 @@ class Fleet:
             else:
                 self._start_look(watch, permit)
 
-    def _start_look(self, watch: _Watch, permit: Permit) -> None:
+    def _start_look(self, watch: Watch, permit: Permit) -> None:
         watch.looking = self._spawn(self._look(watch, permit), self._looks)
         # here, since a task that is cancelled before it began runs nothing of its own
         watch.looking.add_done_callback(lambda _: permit.release())
@@ -265,7 +202,7 @@ class Fleet:
         if self._wake is not None and (self._wakes_at is None or due < self._wakes_at):
             self._wake_up()
 
-    async def _look(self, watch: _Watch, permit: Permit) -> None:
+    async def _look(self, watch: Watch, permit: Permit) -> None:
         try:
             try:
                 job = await self._client.look(watch.handle, permit)
@@ -281,7 +218,7 @@ class Fleet:
             if watch.handle in self._watches:
                 self._lose(watch, ZuoraJobsError(f"{type(bug).__name__} while looking at the job; see the log"))
 
-    def _seen(self, watch: _Watch, job: JobDocument, *, looked: bool) -> None:
+    def _seen(self, watch: Watch, job: JobDocument, *, looked: bool) -> None:
         """Take in a document, which answers a look or a DELETE."""
         if self._watches.get(watch.handle) is not watch:
             return  # ended, or left, while the answer was under way
@@ -305,7 +242,7 @@ class Fleet:
                 watch.unknown = None
             self._look_at(watch.handle, now + self._rules.cadence(kind).delay(max(1, watch.polls), self._client.rng))
 
-    def _unknown_for_too_long(self, watch: _Watch, status: str, now: float) -> UnknownStatus | None:
+    def _unknown_for_too_long(self, watch: Watch, status: str, now: float) -> UnknownStatus | None:
         if watch.unknown != status:
             watch.unknown, watch.unknown_since = status, now
             log.warning("%s has the status %r, which its kind does not list; watching on", watch.handle, status)
@@ -318,7 +255,7 @@ class Fleet:
         )
         return UnknownStatus(message, status=status)
 
-    def _not_seen(self, watch: _Watch, error: ZuoraJobsError) -> None:
+    def _not_seen(self, watch: Watch, error: ZuoraJobsError) -> None:
         """Take in that a look was not answered with a document."""
         if self._watches.get(watch.handle) is not watch:
             return
@@ -367,15 +304,15 @@ class Fleet:
 
     # --- ends
 
-    def _finish(self, watch: _Watch, outcome: Outcome[Any]) -> None:
+    def _finish(self, watch: Watch, outcome: Outcome[Any]) -> None:
         self._drop(watch)
         self._counts[outcome.name] += 1
         self._tell(Finished, watch, outcome=outcome)
 
-    def _lose(self, watch: _Watch, error: ZuoraJobsError) -> None:
+    def _lose(self, watch: Watch, error: ZuoraJobsError) -> None:
         self._finish(watch, self._lost(watch, error))
 
-    def _lost(self, watch: _Watch, error: ZuoraJobsError) -> Lost[Any]:
+    def _lost(self, watch: Watch, error: ZuoraJobsError) -> Lost[Any]:
         elapsed = self._loop.time() - watch.began
         return Lost(handle=watch.handle, job=watch.job, polls=watch.polls, elapsed=elapsed, error=error)
 
@@ -393,7 +330,7 @@ class Fleet:
                 self._herald.about(Finished, (subscription,), handle=handle, outcome=outcome)
                 self.detach(handle, subscription)
 
-    def _drop(self, watch: _Watch) -> None:
+    def _drop(self, watch: Watch) -> None:
         self._watches.pop(watch.handle, None)
         self._schedule.discard(watch.handle)
         if watch.looking is not None:
@@ -402,7 +339,7 @@ class Fleet:
 
     # --- telling, and tasks
 
-    def _tell(self, event: type[JobEvent], watch: _Watch, **details: Any) -> None:
+    def _tell(self, event: type[JobEvent], watch: Watch, **details: Any) -> None:
         if event is Finished or self._herald.is_heard_by(watch.subscriptions):
             self._herald.about(event, watch.subscriptions, handle=watch.handle, **details)
 

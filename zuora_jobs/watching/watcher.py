@@ -13,8 +13,9 @@ from zuora_jobs.errors import WatcherClosed
 from zuora_jobs.protocol.kinds import JobHandle, JobKind, JobT
 from zuora_jobs.transport.retry import Patience
 from zuora_jobs.watching.cadence import Cadence
-from zuora_jobs.watching.fleet import Fleet, Rules, Statistics
+from zuora_jobs.watching.fleet import Fleet
 from zuora_jobs.watching.subscription import Subscription
+from zuora_jobs.watching.watch import Rules, Statistics
 
 if TYPE_CHECKING:
     from types import TracebackType
