@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import textwrap
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,9 @@ def run(tmp_path: Any, test: Any, *, before: Any = "", options: Any = (), ini: A
 
 @pytest.fixture
 def plugin() -> Any:
-    return ("-p", "zuora_jobs.emulator.pytest_plugin")
+    """Name the plugin where no installation does: from a tree that is only on the path."""
+    installed = "zuora_jobs" in entry_points(group="pytest11").names
+    return () if installed else ("-p", "zuora_jobs.emulator.pytest_plugin")
 
 
 def test_the_fixture_is_a_fresh_emulator_on_the_tests_own_loop(tmp_path: Any, plugin: Any) -> None:
