@@ -1,5 +1,7 @@
 """Bad input is one sentence on stderr and exit 2, before any request."""
 
+import logging
+
 import pytest
 
 GOOD = "aqua:e20b07474688ad5001468daf10e501de"
@@ -53,10 +55,19 @@ CASES = [
 ]
 
 
+@pytest.fixture
+def logging_as_it_was():
+    logger = logging.getLogger("zuora_jobs")
+    level, handlers = logger.level, logger.handlers[:]
+    yield
+    logger.setLevel(level)
+    logger.handlers[:] = handlers
+
+
 @pytest.mark.parametrize(
     ("typed", "environ", "says"), CASES, ids=[f"{number}: {case[2]}" for number, case in enumerate(CASES)]
 )
-def test_bad_input_is_a_sentence_and_exit_2(capsys, monkeypatch, typed, environ, says):
+def test_bad_input_is_a_sentence_and_exit_2(capsys, monkeypatch, logging_as_it_was, typed, environ, says):
     """In this process, where a socket that is opened is an error of the test."""
     import asyncio
     import socket

@@ -37,11 +37,14 @@ def run(tmp_path: Any, test: Any, *, before: Any = "", options: Any = (), ini: A
     return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
 
+BY_NAME = ("-p", "zuora_jobs.emulator.pytest_plugin")
+
+
 @pytest.fixture
 def plugin() -> Any:
     """Name the plugin where no installation does: from a tree that is only on the path."""
     installed = "zuora_jobs" in entry_points(group="pytest11").names
-    return () if installed else ("-p", "zuora_jobs.emulator.pytest_plugin")
+    return () if installed else BY_NAME
 
 
 def test_the_fixture_is_a_fresh_emulator_on_the_tests_own_loop(tmp_path: Any, plugin: Any) -> None:
@@ -59,7 +62,7 @@ def test_it_costs_nothing_before_it_is_used(tmp_path: Any, plugin: Any) -> None:
     assert "1 passed" in run(tmp_path, test, options=plugin).stdout
 
 
-def test_without_pytest_asyncio_it_says_what_to_do(tmp_path: Any, plugin: Any, monkeypatch: Any) -> None:
+def test_without_pytest_asyncio_it_says_what_to_do(tmp_path: Any, monkeypatch: Any) -> None:
     test = """
         def test_it(zuora_emulator):
             pass
@@ -72,6 +75,6 @@ def test_without_pytest_asyncio_it_says_what_to_do(tmp_path: Any, plugin: Any, m
         "util.find_spec = lambda name: None if name == 'pytest_asyncio' else find_spec(name)"
     )
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    result = run(tmp_path, test, before=hide, options=plugin, ini="")
+    result = run(tmp_path, test, before=hide, options=BY_NAME, ini="")
     assert "pip install 'zuora_jobs[pytest]'" in result.stdout, result.stdout
     assert "1 passed, 1 error" in result.stdout
