@@ -23,8 +23,8 @@ def handles_of(*jobs):
 
 async def test_when_every_job_succeeds_the_status_is_0(zuora, run):
     jobs = [
-        zuora.add_job("operation", ends="Completed", seconds=0.5),
-        zuora.add_job("bulk-pdf", ends="PartialComplete", seconds=0.5),
+        zuora.add_job("operation", ends="Completed", polls=1),
+        zuora.add_job("bulk-pdf", ends="PartialComplete", polls=1),
         zuora.add_job("aqua", ends="completed", seconds=0),
         zuora.add_job("credit-memo-apply", ends="Processed", seconds=0),
     ]
@@ -222,7 +222,7 @@ async def test_a_second_interrupt_does_not_wait_for_the_cancelling(zuora, start)
 
 
 async def test_a_reader_who_goes_away_ends_the_command_quietly(zuora, start):
-    jobs = zuora.add_jobs("operation", 3, seconds=1.5, ends="Completed")
+    jobs = zuora.add_jobs("operation", 3, polls=3, ends="Completed")
     command = await start(["watch", *handles_of(*jobs), "--format", "jsonl"], zuora.environment())
     await command.process.stdout.readline()
     command.process.stdout._transport.close()
