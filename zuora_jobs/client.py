@@ -59,6 +59,9 @@ class ZuoraClient:
         return f"<ZuoraClient {self.settings.base_url} {'open' if self._open else 'closed'}>"
 
     async def __aenter__(self) -> Self:
+        if self._open is not None:
+            message = "the client is open already: use it in one `async with` at a time"
+            raise WatcherClosed(message)
         async with AsyncExitStack() as stack:
             http = self._given_send
             if http is None:
@@ -77,6 +80,16 @@ class ZuoraClient:
         stack, self._open = self._open, None
         if stack is not None:
             await stack.__aexit__(exc_type, exc, traceback)
+
+    def check_open(self) -> None:
+        """Make sure that the client is in use as it should be.
+
+        Raises:
+            WatcherClosed: it is outside its `async with`.
+        """
+        if self._open is None:
+            message = "the client is closed: use it inside `async with ZuoraClient(...) as client`"
+            raise WatcherClosed(message)
 
     async def job(self, handle: JobHandle[JobT]) -> JobT:
         """Get a job's document, trying again what passes.
@@ -140,9 +153,7 @@ class ZuoraClient:
         return await persist(partial(self._ask_once, request, model), request, self.patience, self.rng)
 
     async def _ask_once(self, request: messages.Request, model: type[T]) -> T:
-        if self._open is None:
-            message = "the client is closed: use it inside `async with ZuoraClient(...) as client`"
-            raise WatcherClosed(message)
+        self.check_open()
         return messages.decipher(request, await self._send(request), model)
 
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from zuora_jobs.cli import exits
 from zuora_jobs.cli.view import print_outcomes, summary, view_of
-from zuora_jobs.cli.watch import Outcomes, teller
+from zuora_jobs.cli.watch import Outcomes, say_what_is_left, teller
 from zuora_jobs.client import ZuoraClient
 from zuora_jobs.errors import ZuoraJobsError
 from zuora_jobs.watching.clock import WallClock
@@ -32,6 +32,7 @@ async def cancel_jobs(
 ) -> int:
     """Cancel *handles* and give the exit status: 0 where every one ended cancelled."""
     outcomes: Outcomes = {}
+    interrupted = False
     tellers: list[Callable[[Event], None]] = []
     async with (
         ZuoraClient(settings) as client,
@@ -48,12 +49,18 @@ async def cancel_jobs(
                     lost: Lost[Any] = Lost(handle=handle, job=None, polls=0, elapsed=0.0, error=error)
                     tellers[0](Finished(at=clock.now(), handle=handle, outcome=lost))
 
-            with exits.interruptible():
-                async with asyncio.TaskGroup() as group:
-                    for handle in handles:
-                        group.create_task(cancel(handle))
+            try:
+                with exits.interruptible():
+                    async with asyncio.TaskGroup() as group:
+                        for handle in handles:
+                            group.create_task(cancel(handle))
+            except exits.Interrupted:
+                interrupted = True
         spent = watcher.statistics()
     if output == "table":
-        print_outcomes(outcomes[handle] for handle in handles)
+        print_outcomes(outcomes[handle] for handle in handles if handle in outcomes)
+    if interrupted:
+        return say_what_is_left(handles, outcomes, console)
+    if output == "table":
         console.print(Text(summary(outcomes.values(), spent)))
     return exits.status_of(outcomes.values(), good="cancelled")

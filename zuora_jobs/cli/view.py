@@ -69,15 +69,16 @@ class _Tally:
         self.ended: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
         self.notice = ""
-        self._statuses: dict[JobHandle[Any], str] = {}
+        self._status_of: dict[JobHandle[Any], str] = {}
+        self._statuses: dict[str, Counter[str]] = {kind: Counter() for kind in self.totals}
 
     def take(self, event: events.Event) -> None:
         """Count *event*."""
         match event:
             case events.Observed():
-                self._statuses[event.handle] = one_line(event.status, 24)
+                self._count(event.handle, one_line(event.status, 24))
             case events.Finished():
-                self._statuses.pop(event.handle, None)
+                self._count(event.handle, None)
                 self.ended[event.handle.kind.name] += 1
                 self.outcomes[event.outcome.name] += 1
             case events.Throttled():
@@ -89,8 +90,16 @@ class _Tally:
 
     def statuses(self, kind: str) -> str:
         """How many open jobs of *kind* have which status."""
-        counts = Counter(status for handle, status in self._statuses.items() if handle.kind.name == kind)
-        return " · ".join(f"{status} {count}" for status, count in counts.most_common(3))
+        counts = self._statuses[kind].copy()  # the live view asks from a thread of its own
+        return " · ".join(f"{status} {count}" for status, count in counts.most_common(3) if count)
+
+    def _count(self, handle: JobHandle[Any], status: str | None) -> None:
+        counts, before = self._statuses[handle.kind.name], self._status_of.pop(handle, None)
+        if before is not None:
+            counts[before] -= 1
+        if status is not None:
+            self._status_of[handle] = status
+            counts[status] += 1
 
     def ends(self) -> str:
         """How many jobs have ended how."""

@@ -67,7 +67,7 @@ async def watch_jobs(
     if output == "table":
         print_outcomes(outcomes.values())
     if interrupted:
-        return _say_what_is_left(handles, outcomes, console)
+        return say_what_is_left(handles, outcomes, console)
     if output == "table":
         console.print(Text(summary(outcomes.values(), spent)))
     return exits.status_of(outcomes.values())
@@ -118,7 +118,8 @@ async def _cancel_open(
         print(line, file=sys.stderr)  # noqa: T201
 
 
-def _say_what_is_left(handles: Sequence[JobHandle[Any]], outcomes: Outcomes, console: Console) -> int:
+def say_what_is_left(handles: Sequence[JobHandle[Any]], outcomes: Outcomes, console: Console) -> int:
+    """Say which jobs were still running when we were interrupted, and how to watch them again."""
     left = [str(handle) for handle in handles if handle not in outcomes]
     if not left:
         console.print(Text("interrupted; every job had ended"))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 from attrs import field, frozen
 
-from zuora_jobs.errors import InvalidHandle, Reason
+from zuora_jobs.errors import ConfigurationError, InvalidHandle, Reason
 from zuora_jobs.protocol.models import (
     AquaJob,
     BulkPdfJob,
@@ -80,6 +80,10 @@ class JobKind(Generic[JobT_co]):
     _phases: Mapping[str, Phase] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
+        for path in (self.watch, self.cancel):
+            if path is not None and (path.count("{id}") != 1 or path.count("{") != 1 or not path.startswith("/")):
+                message = f"the path {path!r} of the kind {self.name} must begin with / and have {{id}} in it, once"
+                raise ConfigurationError(message)
         columns = {
             Phase.PENDING: self.pending,
             Phase.RUNNING: self.running,

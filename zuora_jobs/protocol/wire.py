@@ -33,6 +33,8 @@ EXACT = frozenset({models.Invoice})
 """Documents with money in them; their numbers are read as Decimal."""
 
 
+_LARGEST_COUNT = 10**15
+
 _SHOWN = 5
 """Problems that an error's text names; all are in its `problems`."""
 
@@ -138,7 +140,7 @@ def _count(value: Any, _: Any) -> int | None:
         _expected("a whole number", value)
     if isinstance(value, int):
         return value
-    if isinstance(value, float | Decimal) and value == int(value):
+    if isinstance(value, float | Decimal) and -_LARGEST_COUNT <= value <= _LARGEST_COUNT and value == int(value):
         return int(value)
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit():
         return int(value)

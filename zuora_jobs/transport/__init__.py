@@ -1,4 +1,4 @@
-"""How it is said. Every layer is `Send -> Send`: `retrying(authorized(limited(http)))`."""
+"""How it is said. Every layer is `Send -> Send`: `in_turn(authorized(limited(http)))`, repeated by `persist`."""
 
 from __future__ import annotations
 

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 BURST: Final = 0.05
 """Seconds of unused rate that may be spent at once: makes up for late wake-ups, and for nothing else."""
 
+_WORTH_TELLING: Final = 1.0
+"""Seconds by which a wait that has been told must grow to be told again."""
+
 _AT_ONCE: Final = 20
 """Half of the 40 that Zuora allows a tenant, whose other integrations need the rest."""
 
@@ -188,8 +191,9 @@ class Limiter:
         now = asyncio.get_running_loop().time()
         before = max(self.gate.held_until, now)
         self.gate.hold(now, wait)
-        if self.gate.held_until > before:
-            self.held_seconds += self.gate.held_until - before
+        longer = self.gate.held_until - before
+        self.held_seconds += longer
+        if longer > (_WORTH_TELLING if before > now else 0.0):  # those under way are all refused at once
             for tell in self.on_hold:
                 tell(self.gate.held_until - now)
 

@@ -15,7 +15,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import backoff
-from attrs import Attribute, field, frozen
+from attrs import Attribute, define, field, frozen
 
 from zuora_jobs.checks import is_number, number
 from zuora_jobs.errors import (
@@ -138,6 +138,35 @@ def may_send_again(request: Request, error: ZuoraJobsError) -> bool:
     return request.may_be_repeated or never_sent
 
 
+@define
+class Trouble:
+    """Failures in a row, and for how long: what patience is held against."""
+
+    attempts: int = 0
+    _lost_since: float | None = None
+    _verdict: Verdict | None = None
+    _verdict_since: float = 0.0
+
+    def add(self, error: ZuoraJobsError, now: float) -> float:
+        """Take note of a failure; give the seconds for which it has been like that.
+
+        An outage lasts since the first failure in the row, less what the server asked us to wait. Whoever throttles us
+        has not gone away, so that begins anew; and what may be an answer counts only while it is the same answer.
+        """
+        then = verdict(error)
+        self.attempts += 1
+        if then is not self._verdict:
+            self._verdict, self._verdict_since = then, now
+        if then is Verdict.THROTTLED:
+            self._lost_since = None
+            return now - self._verdict_since
+        if self._lost_since is None:
+            self._lost_since = now
+        lasting = now - (self._lost_since if then is Verdict.AGAIN else self._verdict_since)
+        self._lost_since += asked_to_wait(error)
+        return max(0.0, lasting)
+
+
 async def persist(
     attempt: Callable[[], Awaitable[T]],
     request: Request,
@@ -155,26 +184,20 @@ async def persist(
     """
     loop = asyncio.get_running_loop()
     delays = patience.delays(rng)
-    began: float | None = None
-    obeyed = 0.0
+    trouble = Trouble()
     earlier: list[str] = []
     while True:
         try:
             return await attempt()
         except ZuoraJobsError as error:
             failure = error
-        now = loop.time()
-        began = now if began is None else began
-        # being throttled is waiting as asked, so there all time counts
-        since = now - began - (0.0 if isinstance(failure, RateLimited) else obeyed)
-        if not patience.allows(failure, since) or not may_send_again(request, failure):
+        if not patience.allows(failure, trouble.add(failure, loop.time())) or not may_send_again(request, failure):
             for text in dict.fromkeys(earlier):
                 if text not in getattr(failure, "__notes__", ()):
                     failure.add_note(text)
             raise failure
         earlier = [*earlier[1 - _EARLIER :], f"before that: {type(failure).__name__}: {failure}"]
         delay = delay_before_retry(failure, next(delays))
-        obeyed += asked_to_wait(failure)
         if on_retry is not None:
             on_retry(failure, delay)
         await asyncio.sleep(delay)

@@ -86,7 +86,7 @@ class CancelRefused(JobEvent):
 
 @frozen(kw_only=True)
 class Finished(JobEvent):
-    """The watch ended. Comes exactly once for a handle, and last."""
+    """The watch ended. Comes exactly once for a handle, and last; to a caller whose own timeout passed, it is his own."""
 
     name: ClassVar[str] = "finished"
     outcome: Outcome[Any]

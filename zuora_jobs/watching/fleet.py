@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from zuora_jobs.errors import (
     MalformedResponse,
-    RateLimited,
     ServerError,
     TransportError,
     UnknownStatus,
@@ -22,8 +21,9 @@ from zuora_jobs.errors import (
     WatchTimedOut,
     ZuoraJobsError,
 )
+from zuora_jobs.protocol.messages import one_line
 from zuora_jobs.timing import TICK
-from zuora_jobs.transport.retry import Verdict, delay_before_retry, verdict
+from zuora_jobs.transport.retry import Trouble, Verdict, delay_before_retry, verdict
 from zuora_jobs.watching.events import CancelRefused, Finished, Observed, Retrying, StatusChanged, UnknownStatusSeen
 from zuora_jobs.watching.herald import Herald
 from zuora_jobs.watching.outcome import Lost, Outcome, outcome_of
@@ -43,6 +43,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("zuora_jobs")
 
+FEWEST_ATTEMPTS: Final = 3
+"""Looks in a row that must fail before time alone loses a job: in a large fleet two may lie an hour apart."""
+
+
+def _to_be_kept(error: ZuoraJobsError) -> ZuoraJobsError:
+    """Free an error that is kept as a value of the frames it was raised through: they hold whole answers."""
+    return error.with_traceback(None)
+
 
 class Fleet:
     """Watches jobs until they end; used by one JobWatcher, inside its task group."""
@@ -60,6 +68,7 @@ class Fleet:
         )
         self._schedule: Schedule[JobHandle[Any]] = Schedule()
         self._watches: dict[JobHandle[Any], Watch] = {}
+        self._subscriptions: set[Subscription] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._looks: set[asyncio.Task[None]] = set()
         self._farewells: set[asyncio.Task[None]] = set()
@@ -68,22 +77,29 @@ class Fleet:
         self._counts: Counter[str] = Counter()
         self._closed = False
         client.limiter.on_hold.append(self._herald.throttled)
-        self._spawn(self._drive(), self._tasks)
+        self.spawn(self._drive())
 
     # --- what subscriptions ask for
 
-    def attach(self, handle: JobHandle[Any], subscription: Subscription, *, hold: bool) -> None:
-        """Watch *handle* for *subscription*; with *hold*, look only when told to."""
+    def enrol(self, subscription: Subscription) -> None:
+        """Tell *subscription* of what concerns all, until it leaves."""
         if self._closed:
             message = "the watcher is closed: use it inside `async with JobWatcher(client) as watcher`"
             raise WatcherClosed(message)
+        self._subscriptions.add(subscription)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run *work* for as long as the watcher is open."""
+        return self._start(work, self._tasks)
+
+    def attach(self, handle: JobHandle[Any], subscription: Subscription, *, hold: bool) -> None:
+        """Watch *handle* for *subscription*; with *hold*, look only when told to."""
         watch = self._watches.get(handle)
         if watch is None:
-            now = self._loop.time()
-            watch = self._watches[handle] = Watch(handle, now)
-            if not hold:
-                self._look_at(handle, now)
+            watch = self._watches[handle] = Watch(handle, self._loop.time())
         watch.subscriptions += (subscription,)
+        if not hold:
+            self._look_if_idle(handle)
 
     def detach(self, handle: JobHandle[Any], subscription: Subscription) -> None:
         """Stop watching *handle* for *subscription*; the last to leave stops the looking."""
@@ -93,39 +109,57 @@ class Fleet:
         watch.subscriptions = tuple(other for other in watch.subscriptions if other is not subscription)
         if not watch.subscriptions:
             self._drop(watch)
+        elif watch.parked:  # it may have been for his sake who has left
+            self._look_if_idle(handle)
 
     def give_up(self, handles: Iterable[JobHandle[Any]], subscription: Subscription) -> None:
         """The time that *subscription* gave for *handles* has run out."""
+        if self._closed:
+            return
         if self._rules.cancel_remote:
-            self._spawn(self._cancel_then_lose(list(handles), subscription), self._farewells)
+            self._start(self._cancel_then_lose(list(handles), subscription), self._farewells)
         else:
             self._lose_all(handles, subscription)
 
     def unpark(self, handles: Iterable[JobHandle[Any]]) -> None:
         """Look at *handles*, which had been left alone for a slow reader's sake."""
         for handle in handles:
-            self.nudge(handle)
+            if (watch := self._watches.get(handle)) and watch.parked:
+                self._look_if_idle(handle)
 
     def nudge(self, handle: JobHandle[Any]) -> bool:
         """Look at *handle* now; False when it is not watched."""
         watch = self._watches.get(handle)
-        if watch is not None and watch.looking is None and handle not in self._remote:
-            self._look_at(handle, self._loop.time())
-        return watch is not None
+        if watch is None:
+            return False
+        if watch.looking is not None or handle in self._remote:
+            watch.nudged = True  # what is on its way may be older than the nudge
+        else:
+            self._look_at(watch, self._loop.time())
+        return True
 
     def delete(self, handle: JobHandle[Any], on_error: Callable[[ZuoraJobsError], None]) -> None:
         """Cancel the remote job; what came of it is seen like any answer about it."""
         if deletion := self._remote.ask(handle, on_error):
-            self._spawn(deletion, self._tasks)
+            self._remote.runs(handle, self.spawn(deletion))
+
+    def undelete(self, handle: JobHandle[Any], on_error: Callable[[ZuoraJobsError], None]) -> None:
+        """He who asked for the remote job to be cancelled has left; the last to leave takes the request along."""
+        self._remote.unask(handle, on_error)
 
     async def leave(self, subscription: Subscription) -> None:
         """End *subscription*; where the rules say so, cancel the remote jobs that only it still watched."""
         try:
             if subscription.open and self._rules.cancel_remote and not self._closed:
-                alone = self._only_watched_by(subscription)
-                await asyncio.shield(self._spawn(self._remote.say_farewell(alone), self._farewells))
+                alone = self._only_watched_by(subscription, subscription.open)
+                await asyncio.shield(self._start(self._remote.say_farewell(alone), self._farewells))
         finally:
-            subscription.close()
+            self.depart(subscription)
+
+    def depart(self, subscription: Subscription) -> None:
+        """End *subscription*, and leave the remote jobs alone."""
+        subscription.close()
+        self._subscriptions.discard(subscription)
 
     def statistics(self) -> Statistics:
         """Give the figures as they stand."""
@@ -144,18 +178,22 @@ class Fleet:
         )
 
     async def close(self) -> None:
-        """Finish saying farewell, then stop everything."""
-        while self._farewells:
-            await asyncio.wait(self._farewells)
-        self._closed = True
-        self._client.limiter.on_hold.remove(self._herald.throttled)
-        error = WatcherClosed("the watcher was closed while this job was being watched; the job was left alone")
-        for subscription in self._everybody():
-            subscription.fail(error)
-        for watch in list(self._watches.values()):
-            self._drop(watch)
-        for task in self._tasks | self._looks:
-            task.cancel()
+        """Finish saying farewell, then stop everything; cancelled meanwhile, stop at once."""
+        try:
+            while self._farewells:
+                await asyncio.wait(self._farewells)
+        finally:
+            self._closed = True
+            self._client.limiter.on_hold.remove(self._herald.throttled)
+            self._fail_all("the watcher was closed while this job was being watched; the job was left alone")
+            for watch in list(self._watches.values()):
+                self._drop(watch)
+            for task in self._tasks | self._looks | self._farewells:
+                task.cancel()
+
+    def _fail_all(self, message: str) -> None:
+        for subscription in self._subscriptions:
+            subscription.fail(WatcherClosed(message))
 
     # --- the driver, and looks
 
@@ -166,20 +204,34 @@ class Fleet:
             if due is None or due > self._loop.time() + TICK:
                 await self._sleep_until(due)
                 continue
-            permit = await limiter.acquire()
+            if self._park_next():
+                continue
+            try:
+                permit = await limiter.acquire()
+            except WatcherClosed as error:  # the client was closed under us
+                self._fail_all(str(error))
+                return
             handle = self._schedule.pop(self._loop.time() + TICK)  # chosen last: what was due first may have changed
             watch = self._watches.get(handle) if handle is not None else None
-            if watch is None:
+            if watch is None or watch.looking is not None:
                 permit.release()
-            elif all(subscription.is_full for subscription in watch.subscriptions):
-                permit.release()
-                for subscription in watch.subscriptions:
-                    subscription.park(watch.handle)
             else:
                 self._start_look(watch, permit)
 
+    def _park_next(self) -> bool:
+        """Take the job that is due next from the schedule if all who watch it are behind in their reading."""
+        handle = self._schedule.first()
+        watch = self._watches.get(handle) if handle is not None else None
+        if watch is None or not all(subscription.is_full for subscription in watch.subscriptions):
+            return False
+        self._schedule.discard(watch.handle)
+        watch.parked = True
+        for subscription in watch.subscriptions:
+            subscription.park(watch.handle)
+        return True
+
     def _start_look(self, watch: Watch, permit: Permit) -> None:
-        watch.looking = self._spawn(self._look(watch, permit), self._looks)
+        watch.looking = self._start(self._look(watch, permit), self._looks)
         # here, since a task that is cancelled before it began runs nothing of its own
         watch.looking.add_done_callback(lambda _: permit.release())
 
@@ -197,8 +249,13 @@ class Fleet:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
-    def _look_at(self, handle: JobHandle[Any], due: float) -> None:
-        self._schedule.put(handle, due)
+    def _look_at(self, watch: Watch, due: float) -> None:
+        """Have *watch* looked at when it is *due*, or now where it has been nudged; one look at a time."""
+        if watch.looking is not None:
+            return
+        due = self._loop.time() if watch.nudged else due
+        watch.nudged = watch.parked = False
+        self._schedule.put(watch.handle, due)
         if self._wake is not None and (self._wakes_at is None or due < self._wakes_at):
             self._wake_up()
 
@@ -224,7 +281,7 @@ class Fleet:
             return  # ended, or left, while the answer was under way
         now = self._loop.time()
         self._herald.contact_made(now)
-        watch.failing_since = watch.delays = None
+        watch.trouble = watch.delays = None
         before, watch.job = watch.job.status if watch.job is not None else None, job
         kind, status = watch.handle.kind, job.status
         phase = kind.phase(status)
@@ -239,19 +296,21 @@ class Fleet:
             self._lose(watch, error)
         else:
             if phase is not None:
-                watch.unknown = None
-            self._look_at(watch.handle, now + self._rules.cadence(kind).delay(max(1, watch.polls), self._client.rng))
+                watch.unknown.clear()
+            self._look_at(watch, now + self._rules.cadence(kind).delay(max(1, watch.polls), self._client.rng))
 
     def _unknown_for_too_long(self, watch: Watch, status: str, now: float) -> UnknownStatus | None:
-        if watch.unknown != status:
-            watch.unknown, watch.unknown_since = status, now
+        if not watch.unknown:
+            watch.unknown_since = now
+        if status not in watch.unknown:
+            watch.unknown.add(status)
             log.warning("%s has the status %r, which its kind does not list; watching on", watch.handle, status)
             self._tell(UnknownStatusSeen, watch, status=status)
         if now - watch.unknown_since < self._rules.unknown_status_timeout:
             return None
         message = (
-            f"{watch.handle} has had the status {status!r}, which its kind does not list,"
-            f" for {now - watch.unknown_since:.0f} s"
+            f"{watch.handle} has the status {one_line(status, 60)!r}, and for {now - watch.unknown_since:.0f} s"
+            " has had none that its kind lists"
         )
         return UnknownStatus(message, status=status)
 
@@ -262,9 +321,13 @@ class Fleet:
         now = self._loop.time()
         if isinstance(error, TransportError | ServerError | MalformedResponse):
             self._herald.contact_failed(error, now)
-        if watch.failing_since is None or isinstance(error, RateLimited):  # whoever throttles us has not lost contact
-            watch.failing_since = now
-        if verdict(error) is Verdict.FINAL or not self._rules.patience.allows(error, now - watch.failing_since):
+        else:
+            self._herald.contact_made(now)
+        if watch.trouble is None:
+            watch.trouble = Trouble()
+        lasting = watch.trouble.add(error, now)
+        worn_out = watch.trouble.attempts >= FEWEST_ATTEMPTS and not self._rules.patience.allows(error, lasting)
+        if verdict(error) is Verdict.FINAL or worn_out:
             self._lose(watch, error)
             return
         if watch.delays is None:
@@ -272,8 +335,8 @@ class Fleet:
         delay = delay_before_retry(error, next(watch.delays))
         self._counts["retries"] += 1
         log.info("%s: trying again in %.1f s: %s", watch.handle, delay, error)
-        self._tell(Retrying, watch, error=error, delay=delay)
-        self._look_at(watch.handle, now + delay)
+        self._tell(Retrying, watch, error=_to_be_kept(error), delay=delay)
+        self._look_at(watch, now + delay)
 
     # --- cancelling
 
@@ -286,21 +349,21 @@ class Fleet:
             self._tell(CancelRefused, watch, error=error)
 
     def _look_if_idle(self, handle: JobHandle[Any]) -> None:
+        """Look at *handle* now, unless that is under way or arranged for."""
         watch = self._watches.get(handle)
-        if watch is not None and watch.looking is None and handle not in self._schedule:
-            self._look_at(handle, self._loop.time())
+        if watch is not None and handle not in self._schedule:
+            self._look_at(watch, self._loop.time())
 
     async def _cancel_then_lose(self, handles: list[JobHandle[Any]], subscription: Subscription) -> None:
-        alone = self._only_watched_by(subscription)
-        await self._remote.say_farewell(handle for handle in handles if handle in alone)
+        await self._remote.say_farewell(self._only_watched_by(subscription, handles))
         self._lose_all(handles, subscription)
 
-    def _only_watched_by(self, subscription: Subscription) -> set[JobHandle[Any]]:
-        return {
+    def _only_watched_by(self, subscription: Subscription, handles: Iterable[JobHandle[Any]]) -> list[JobHandle[Any]]:
+        return [
             handle
-            for handle in subscription.open
+            for handle in handles
             if (watch := self._watches.get(handle)) and watch.subscriptions == (subscription,)
-        }
+        ]
 
     # --- ends
 
@@ -314,20 +377,20 @@ class Fleet:
 
     def _lost(self, watch: Watch, error: ZuoraJobsError) -> Lost[Any]:
         elapsed = self._loop.time() - watch.began
-        return Lost(handle=watch.handle, job=watch.job, polls=watch.polls, elapsed=elapsed, error=error)
+        return Lost(handle=watch.handle, job=watch.job, polls=watch.polls, elapsed=elapsed, error=_to_be_kept(error))
 
     def _lose_all(self, handles: Iterable[JobHandle[Any]], subscription: Subscription) -> None:
         for handle in handles:
             watch = self._watches.get(handle)
             if watch is None or handle not in subscription.open:
                 continue
-            message = f"the watch of {handle} ran out of its {subscription.timeout:g} s; the job was left alone"
+            message = f"the watch of {handle} ran out of its {subscription.timeout:g} s; the job may well end yet"
             outcome = self._lost(watch, WatchTimedOut(message))
             if watch.subscriptions == (subscription,):
                 self._finish(watch, outcome)
             else:
                 self._counts["lost"] += 1
-                self._herald.about(Finished, (subscription,), handle=handle, outcome=outcome)
+                self._herald.to_one(Finished, subscription, handle=handle, outcome=outcome)
                 self.detach(handle, subscription)
 
     def _drop(self, watch: Watch) -> None:
@@ -343,10 +406,10 @@ class Fleet:
         if event is Finished or self._herald.is_heard_by(watch.subscriptions):
             self._herald.about(event, watch.subscriptions, handle=watch.handle, **details)
 
-    def _everybody(self) -> set[Subscription]:
-        return {subscription for watch in self._watches.values() for subscription in watch.subscriptions}
+    def _everybody(self) -> tuple[Subscription, ...]:
+        return tuple(self._subscriptions)
 
-    def _spawn(self, work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> asyncio.Task[None]:
+    def _start(self, work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> asyncio.Task[None]:
         task = self._group.create_task(work)
         tasks.add(task)
         task.add_done_callback(tasks.discard)

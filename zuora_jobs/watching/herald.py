@@ -23,6 +23,9 @@ log = logging.getLogger("zuora_jobs")
 CONTACT_IS_LOST_AFTER: Final = 5.0
 """Seconds without any answer to any look, while some fail, after which everybody is told."""
 
+QUIET: Final = 60.0
+"""Seconds without a failure after which the next begins a new row: looks that fail are tried again sooner."""
+
 
 class Herald:
     """Tells the events of one watcher.
@@ -37,6 +40,7 @@ class Herald:
         self._everybody = everybody
         self._clock = WallClock()
         self._failing_since: float | None = None
+        self._last_failure = 0.0
         self._told_lost_contact = False
 
     def is_heard_by(self, subscriptions: Iterable[Subscription]) -> bool:
@@ -47,6 +51,10 @@ class Herald:
         """Tell an event about a job to observers and to its *subscriptions*."""
         self._tell(event(at=self._clock.now(), **details), subscriptions)
 
+    def to_one(self, event: type[JobEvent], subscription: Subscription, **details: Any) -> None:
+        """Tell an event to one subscription only: for others the watch goes on."""
+        subscription.put(event(at=self._clock.now(), **details))
+
     def throttled(self, seconds: float) -> None:
         """Tell everybody that the server makes us wait."""
         log.info("the server asks to wait %.1f s", seconds)
@@ -54,8 +62,9 @@ class Herald:
 
     def contact_failed(self, error: ZuoraJobsError, now: float) -> None:
         """Take note that a look was not answered; tell everybody once that has gone on for a while."""
-        if self._failing_since is None:
+        if self._failing_since is None or now - self._last_failure > QUIET:  # then nobody has been asking
             self._failing_since = now
+        self._last_failure = now
         seconds = now - self._failing_since
         if seconds >= CONTACT_IS_LOST_AFTER and not self._told_lost_contact:
             self._told_lost_contact = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from zuora_jobs.errors import Forbidden, RateLimited, ServerError, TransportError, Unauthorized, ZuoraJobsError
@@ -49,6 +50,7 @@ class RemoteCancellation:
         self._seen = seen
         self._refused = refused
         self._settled = settled
+        self._tasks: dict[JobHandle[Any], asyncio.Task[None]] = {}
         self._under_way: dict[JobHandle[Any], list[Callable[[ZuoraJobsError], None]]] = {}
 
     def __contains__(self, handle: object) -> bool:
@@ -68,16 +70,30 @@ class RemoteCancellation:
         self._under_way[handle] = [on_error]
         return self._delete(handle)
 
+    def runs(self, handle: JobHandle[Any], task: asyncio.Task[None]) -> None:
+        """Name the task that cancels *handle*."""
+        self._tasks[handle] = task
+        task.add_done_callback(lambda _: self._tasks.pop(handle, None))
+
+    def unask(self, handle: JobHandle[Any], on_error: Callable[[ZuoraJobsError], None]) -> None:
+        """Take back what was asked; when nobody asks any more, the request is given up."""
+        asking = self._under_way.get(handle, [])
+        if on_error in asking:
+            asking.remove(on_error)
+            if not asking and handle in self._tasks:
+                self._tasks[handle].cancel()
+
     async def _delete(self, handle: JobHandle[Any]) -> None:
         failure: ZuoraJobsError | None = None
         try:
-            job = await self._client.cancel_job(handle)
+            self._seen(handle, await self._client.cancel_job(handle))
         except (Unauthorized, Forbidden, TransportError, RateLimited, ServerError) as error:
             failure = error
         except ZuoraJobsError as error:
             self._refused(handle, error)
-        else:
-            self._seen(handle, job)
+        except Exception as bug:  # one job's trouble, a mistake in its kind's row say, is not its neighbours'
+            log.exception("cancelling %s went wrong", handle)
+            failure = ZuoraJobsError(f"{type(bug).__name__} while cancelling {handle}; see the log")
         finally:
             waiting = self._under_way.pop(handle)
         if failure is not None:
@@ -91,13 +107,16 @@ class RemoteCancellation:
 
         async def cancel_some() -> None:
             for handle in left:
-                try:
-                    self._seen(handle, await self._client.cancel_job(handle))
-                except ZuoraJobsError as error:
-                    log.warning("%s was left, and could not be cancelled: %s", handle, error)
+                if handle not in self._under_way:
+                    self._under_way[handle] = [partial(_log_left, handle)]
+                    await self._delete(handle)
 
         try:
             async with asyncio.timeout(FAREWELL):
                 await asyncio.gather(*(cancel_some() for _ in range(_FAREWELLS_AT_ONCE)))
         except TimeoutError:
             log.warning("not all jobs that were left could be cancelled within %g s", FAREWELL)
+
+
+def _log_left(handle: JobHandle[Any], error: ZuoraJobsError) -> None:
+    log.warning("%s was left, and could not be cancelled: %s", handle, error)

@@ -50,6 +50,10 @@ class Schedule(Generic[K]):
             heappop(heap)
         return heap[0][0] if heap else None
 
+    def first(self) -> K | None:
+        """Give the job that is due next, and leave it where it is."""
+        return self._heap[0][2] if self.next_due() is not None else None
+
     def pop(self, now: float) -> K | None:
         """Take the job that has been due for longest; None when none is due by *now*."""
         due = self.next_due()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from zuora_jobs.errors import InvalidHandle
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from zuora_jobs.watching.outcome import Outcome
+
+
+_LEFTOVERS = 64
+"""Deadlines of ended jobs that are not worth clearing away."""
 
 
 class Watches(Protocol):
@@ -35,6 +40,17 @@ class Watches(Protocol):
 
     def unpark(self, handles: Iterable[JobHandle[Any]]) -> None:
         """Look at *handles* again."""
+
+
+def check_handle(handle: object) -> None:
+    """Make sure that *handle* is one, and not the text of one.
+
+    Raises:
+        InvalidHandle: it is not.
+    """
+    if not isinstance(handle, JobHandle):
+        message = f"expected a JobHandle, not {handle!r:.80}: make one with JobHandle.parse('kind:id')"
+        raise InvalidHandle(message)
 
 
 class Subscription:
@@ -62,21 +78,24 @@ class Subscription:
         self._error: BaseException | None = None
         self._told = asyncio.Event()
         self._room = asyncio.Event()
-        self._parked: list[JobHandle[Any]] = []
+        self._parked: dict[JobHandle[Any], None] = {}
         self._deadlines: deque[tuple[float, JobHandle[Any]]] = deque()
+        self._deadline_of: dict[JobHandle[Any], float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def accept(self, handle: JobHandle[Any], *, hold: bool = False) -> None:
         """Watch *handle*; one that is open already stays as it is. With *hold*, wait to be told before looking."""
-        if not isinstance(handle, JobHandle):
-            message = f"expected a JobHandle, not {handle!r:.80}: make one with JobHandle.parse('kind:id')"
-            raise InvalidHandle(message)
+        check_handle(handle)
         if handle in self.open:
             return
         self._watches.attach(handle, self, hold=hold)
         self.open.add(handle)
         if self.timeout is not None:
-            self._deadlines.append((asyncio.get_running_loop().time() + self.timeout, handle))
+            deadline = asyncio.get_running_loop().time() + self.timeout
+            self._deadline_of[handle] = deadline
+            self._deadlines.append((deadline, handle))
+            if len(self._deadlines) > 2 * len(self._deadline_of) + _LEFTOVERS:
+                self._deadlines = deque(entry for entry in self._deadlines if self._stands(*entry))
             self._arm()
 
     def end_of_handles(self) -> None:
@@ -85,8 +104,8 @@ class Subscription:
         self._told.set()
 
     async def room(self, at_once: int) -> None:
-        """Wait until fewer than *at_once* jobs are open."""
-        while len(self.open) >= at_once:
+        """Wait until fewer than *at_once* jobs are open, and the reader is not behind."""
+        while len(self.open) >= at_once or self.is_full:
             self._room.clear()
             await self._room.wait()
 
@@ -97,7 +116,7 @@ class Subscription:
 
     def park(self, handle: JobHandle[Any]) -> None:
         """Keep *handle* until there is room."""
-        self._parked.append(handle)
+        self._parked[handle] = None
 
     def put(self, event: Event) -> None:
         """Tell *event*, where it concerns this caller."""
@@ -105,6 +124,7 @@ class Subscription:
             if event.handle not in self.open:
                 return
             self.open.remove(event.handle)
+            self._deadline_of.pop(event.handle, None)
             self._room.set()
         elif self.only_ends or self._has_no_room_for(event):
             return
@@ -129,9 +149,13 @@ class Subscription:
             self._told.clear()
             await self._told.wait()
         event = self._events.popleft()
-        if self._parked and self._limit is not None and len(self._events) <= self._limit // 2:
-            parked, self._parked = self._parked, []
-            self._watches.unpark(parked)
+        if self._limit is not None and len(self._events) <= self._limit // 2:
+            self._room.set()
+            if self._parked:
+                some = list(islice(self._parked, self._limit))
+                for handle in some:
+                    del self._parked[handle]
+                self._watches.unpark(some)
         return event
 
     async def outcomes(self) -> dict[JobHandle[Any], Outcome[Any]]:
@@ -148,6 +172,7 @@ class Subscription:
             self._timer.cancel()
             self._timer = None
         self._deadlines.clear()
+        self._deadline_of.clear()
         while self.open:
             self._watches.detach(self.open.pop(), self)
 
@@ -157,6 +182,10 @@ class Subscription:
             return False
         return len(self._events) >= (2 * self._limit if isinstance(event, JobEvent) else self._limit)
 
+    def _stands(self, deadline: float, handle: JobHandle[Any]) -> bool:
+        """Tell whether an entry is still good: its job may have ended since, and even have come again."""
+        return self._deadline_of.get(handle) == deadline
+
     def _arm(self) -> None:
         if self._timer is None and self._deadlines:
             self._timer = asyncio.get_running_loop().call_at(self._deadlines[0][0], self._expire)
@@ -165,9 +194,9 @@ class Subscription:
         self._timer = None
         now = asyncio.get_running_loop().time() + TICK
         late = []
-        while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][1] not in self.open):
-            handle = self._deadlines.popleft()[1]
-            if handle in self.open:
+        while self._deadlines and (self._deadlines[0][0] <= now or not self._stands(*self._deadlines[0])):
+            deadline, handle = self._deadlines.popleft()
+            if self._stands(deadline, handle):
                 late.append(handle)
         self._arm()
         if late:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from zuora_jobs.protocol.kinds import JobHandle, JobKind
     from zuora_jobs.protocol.models import JobDocument
-    from zuora_jobs.transport.retry import Patience
+    from zuora_jobs.transport.retry import Patience, Trouble
     from zuora_jobs.watching.cadence import Cadence
     from zuora_jobs.watching.subscription import Subscription
 
@@ -55,12 +55,14 @@ class Watch:
     __slots__ = (
         "began",
         "delays",
-        "failing_since",
         "handle",
         "job",
         "looking",
+        "nudged",
+        "parked",
         "polls",
         "subscriptions",
+        "trouble",
         "unknown",
         "unknown_since",
     )
@@ -72,7 +74,12 @@ class Watch:
         self.polls = 0
         self.subscriptions: tuple[Subscription, ...] = ()
         self.looking: asyncio.Task[None] | None = None
-        self.failing_since: float | None = None
+        self.nudged = False
+        """To be looked at again as soon as what is under way has come back."""
+        self.parked = False
+        """Left alone until somebody who watches it has read on."""
+        self.trouble: Trouble | None = None
         self.delays: Iterator[float] | None = None
-        self.unknown: str | None = None
+        self.unknown: set[str] = set()
+        """Statuses told as unknown since the last that was known."""
         self.unknown_since = 0.0

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from zuora_jobs.checks import number, whole
 from zuora_jobs.client import check_cancellable
-from zuora_jobs.errors import WatcherClosed
+from zuora_jobs.errors import ConfigurationError, WatcherClosed
 from zuora_jobs.protocol.kinds import JobHandle, JobKind, JobT
 from zuora_jobs.transport.retry import Patience
 from zuora_jobs.watching.cadence import Cadence
 from zuora_jobs.watching.fleet import Fleet
-from zuora_jobs.watching.subscription import Subscription
+from zuora_jobs.watching.subscription import Subscription, check_handle
 from zuora_jobs.watching.watch import Rules, Statistics
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ class JobWatcher:
         cadence: how soon to look at a job again; one for all, or a mapping of kinds to theirs.
         observers: called with every event.
         unknown_status_timeout: seconds after which a job whose status its kind does not list is given up as Lost.
-        contact_timeout: seconds since a job's last answer after which it is given up as Lost; outages shorter than
-            that are ridden out.
+        contact_timeout: seconds of failures in a row after which a job is given up as Lost; outages shorter than that
+            are ridden out, and so is any throttling.
         cancel_remote: cancel the remote job, where its kind allows, when its watch is left by cancellation or timeout.
     """
 
@@ -62,6 +62,7 @@ class JobWatcher:
     ) -> None:
         self._client = client
         self._observers = tuple(observers)
+        _check_cadence(cadence)
         default = Cadence.exponential()
         by_kind = dict(cadence) if isinstance(cadence, Mapping) else {}
         for_others = cadence if isinstance(cadence, Cadence) else default
@@ -83,6 +84,10 @@ class JobWatcher:
         return f"<JobWatcher {self._client.settings.base_url} {state}>"
 
     async def __aenter__(self) -> Self:
+        if self._group is not None:
+            message = "the watcher is open already: use it in one `async with` at a time"
+            raise WatcherClosed(message)
+        self._client.check_open()
         self._group = await asyncio.TaskGroup().__aenter__()
         self._fleet = Fleet(self._client, self._rules, self._observers, self._group)
         return self
@@ -96,12 +101,14 @@ class JobWatcher:
             return
         try:
             await fleet.close()
-        finally:
-            # what the block raised is the caller's, and passes as it is; only a cancellation may be the group's own doing
-            if isinstance(exc, asyncio.CancelledError):
-                await group.__aexit__(exc_type, exc, traceback)
-            else:
-                await group.__aexit__(None, None, None)
+        except asyncio.CancelledError as cancelled:
+            await group.__aexit__(type(cancelled), cancelled, cancelled.__traceback__)
+            raise
+        # What the block raised is the caller's, and passes as it is; only a cancellation may be the group's own doing.
+        if isinstance(exc, asyncio.CancelledError):
+            await group.__aexit__(exc_type, exc, traceback)
+        else:
+            await group.__aexit__(None, None, None)
 
     async def watch(self, handle: JobHandle[JobT], *, timeout: float | None = None) -> Outcome[JobT]:
         """Watch one job until it ends.
@@ -125,7 +132,11 @@ class JobWatcher:
         Returns:
             The outcome of each, in the order of *handles*; a handle given twice is there once.
         """
-        wanted = list(dict.fromkeys(handles))
+        wanted = []
+        for handle in handles:
+            check_handle(handle)
+            wanted.append(handle)
+        wanted = list(dict.fromkeys(wanted))
         async with self._subscribed(timeout, only_ends=True) as subscription:
             await _take_in(subscription, wanted, len(wanted) + 1)
             outcomes = await subscription.outcomes()
@@ -158,7 +169,7 @@ class JobWatcher:
         whole("at_once", at_once, least=1)
         whole("buffer", buffer, least=1)
         async with self._subscribed(timeout, limit=buffer) as subscription:
-            intake = self._opened()[1].create_task(_feed(subscription, handles, at_once))
+            intake = self._opened().spawn(_feed(subscription, handles, at_once))
             try:
                 yield subscription
             finally:
@@ -183,15 +194,17 @@ class JobWatcher:
             TransportError: nobody answered, for as long as the client's patience lasted.
         """
         check_cancellable(handle)
-        fleet, _ = self._opened()
+        fleet = self._opened()
         subscription = Subscription(fleet, timeout=_timeout(timeout), only_ends=True)
+        fleet.enrol(subscription)
         try:
             subscription.accept(handle, hold=True)
             subscription.end_of_handles()
             fleet.delete(handle, on_error=subscription.fail)
             return (await subscription.outcomes())[handle]
         finally:
-            subscription.close()
+            fleet.undelete(handle, on_error=subscription.fail)
+            fleet.depart(subscription)
 
     def nudge(self, handle: JobHandle[Any]) -> bool:
         """Look at a job now: for a callout that says it has ended. The watch's own looks stay as the safety net.
@@ -199,28 +212,38 @@ class JobWatcher:
         Returns:
             False when the job is not being watched.
         """
-        return self._opened()[0].nudge(handle)
+        return self._opened().nudge(handle)
 
     def statistics(self) -> Statistics:
         """Give the watcher's figures as they stand."""
-        return self._opened()[0].statistics()
+        return self._opened().statistics()
 
     @asynccontextmanager
     async def _subscribed(
         self, timeout: float | None, *, only_ends: bool = False, limit: int | None = None
     ) -> AsyncIterator[Subscription]:
-        fleet, _ = self._opened()
+        fleet = self._opened()
         subscription = Subscription(fleet, timeout=_timeout(timeout), only_ends=only_ends, limit=limit)
+        fleet.enrol(subscription)
         try:
             yield subscription
         finally:
             await fleet.leave(subscription)
 
-    def _opened(self) -> tuple[Fleet, asyncio.TaskGroup]:
-        if self._fleet is None or self._group is None:
+    def _opened(self) -> Fleet:
+        if self._fleet is None:
             message = "the watcher is closed: use it inside `async with JobWatcher(client) as watcher`"
             raise WatcherClosed(message)
-        return self._fleet, self._group
+        return self._fleet
+
+
+def _check_cadence(cadence: object) -> None:
+    by_kind = isinstance(cadence, Mapping) and all(
+        isinstance(kind, JobKind) and isinstance(one, Cadence) for kind, one in cadence.items()
+    )
+    if cadence is not None and not isinstance(cadence, Cadence) and not by_kind:
+        message = f"cadence must be a Cadence, such as Cadence.constant(5), or a mapping of kinds to such, not {cadence!r:.60}"
+        raise ConfigurationError(message)
 
 
 def _timeout(value: float | None) -> float | None:
