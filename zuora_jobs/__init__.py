@@ -7,6 +7,8 @@ Floats are seconds, sizes are bytes, money is Decimal, moments are aware datetim
         job = outcome.unwrap()
 """
 
+import logging as _logging
+
 from zuora_jobs.client import ZuoraClient
 from zuora_jobs.errors import (
     ApiError,
@@ -75,6 +77,8 @@ from zuora_jobs.watching.events import (
 from zuora_jobs.watching.outcome import Cancelled, Failed, Lost, Outcome, Succeeded
 from zuora_jobs.watching.watch import Statistics
 from zuora_jobs.watching.watcher import JobWatcher
+
+_logging.getLogger("zuora_jobs").addHandler(_logging.NullHandler())
 
 __all__ = [
     "AQUA",

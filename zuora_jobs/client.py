@@ -17,9 +17,10 @@ from zuora_jobs.transport.limits import Budget, Limiter, Permit, in_turn, limite
 from zuora_jobs.transport.retry import Patience, persist
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
+    from zuora_jobs.errors import ZuoraJobsError
     from zuora_jobs.settings import Settings
     from zuora_jobs.transport import Send
 
@@ -113,7 +114,9 @@ class ZuoraClient:
         request = messages.job_request(handle, self._headers_for(handle.kind), permit)
         return await self._ask_once(request, handle.kind.model)
 
-    async def cancel_job(self, handle: JobHandle[JobT]) -> JobT:
+    async def cancel_job(
+        self, handle: JobHandle[JobT], *, on_retry: Callable[[ZuoraJobsError, float], None] | None = None
+    ) -> JobT:
         """Ask Zuora to cancel a job; the answer is the job's document, whose status tells what came of it.
 
         You do not get the job's end from here where the job had ended before: then Zuora refuses, and this raises.
@@ -122,6 +125,10 @@ class ZuoraClient:
         Wire: DELETE /v1/batch-query/jobs/{jobid}
         https://developer.zuora.com/v1-api-reference/api/operation/DELETE_BatchQueryJob/
 
+        Args:
+            handle: which job.
+            on_retry: told each failure that is going to be tried again, and in how many seconds.
+
         Raises:
             CancellationNotSupported: the kind has no cancel route; nothing was sent.
             ApiError: refused; Rejected where the job had ended.
@@ -129,7 +136,7 @@ class ZuoraClient:
         """
         check_cancellable(handle)
         request = messages.cancel_request(handle, self._headers_for(handle.kind))
-        return await self._ask(request, handle.kind.model)
+        return await self._ask(request, handle.kind.model, on_retry)
 
     async def invoice(self, id: str, fields: Iterable[str] | None = None) -> Invoice:  # noqa: A002
         """Get an invoice, or only some of its *fields* (by Zuora's names, such as `Id`, `Balance`).
@@ -149,8 +156,14 @@ class ZuoraClient:
             self._headers[kind] = messages.job_headers(self.settings, kind)
         return self._headers[kind]
 
-    async def _ask(self, request: messages.Request, model: type[T]) -> T:
-        return await persist(partial(self._ask_once, request, model), request, self.patience, self.rng)
+    async def _ask(
+        self,
+        request: messages.Request,
+        model: type[T],
+        on_retry: Callable[[ZuoraJobsError, float], None] | None = None,
+    ) -> T:
+        attempt = partial(self._ask_once, request, model)
+        return await persist(attempt, request, self.patience, self.rng, on_retry)
 
     async def _ask_once(self, request: messages.Request, model: type[T]) -> T:
         self.check_open()

@@ -8,6 +8,7 @@ https://developer.zuora.com/v1-api-reference/api/operation/DELETE_BatchQueryJob/
 from __future__ import annotations
 
 import os
+import re
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
@@ -34,6 +35,8 @@ ENVIRONMENTS: Final[dict[str, str]] = {
     "pt1": "https://rest.pt1.zuora.com",
 }
 """Short names of Zuora's data centres, after those in the vendor's own client."""
+
+_WSDL_VERSION: Final = re.compile(r"[0-9]{1,4}(\.[0-9]{1,2})?", re.ASCII)
 
 TRACK_ID_LENGTH: Final = 64
 TRACK_ID_FORBIDDEN: Final = frozenset(":;\"'")
@@ -109,6 +112,13 @@ def _check_header_text(_: object, attribute: Attribute[Any], value: object) -> N
         raise ConfigurationError(message)
 
 
+def _check_wsdl_version(instance: object, attribute: Attribute[Any], value: object) -> None:
+    _check_header_text(instance, attribute, value)
+    if isinstance(value, str) and not _WSDL_VERSION.fullmatch(value):
+        message = f"wsdl_version {value!r:.80} is no number: give one such as 118"
+        raise ConfigurationError(message)
+
+
 def _check_secret(_: object, attribute: Attribute[Any], value: object) -> None:
     if value is not None and not _is_one_word(value):
         message = f"{attribute.name} is empty or has blanks, control or non-ASCII characters: was it copied whole?"
@@ -165,7 +175,7 @@ class Settings:
     entity_id: str | None = field(default=None, validator=_check_header_text)
     org_ids: tuple[str, ...] = field(default=(), converter=_org_ids, validator=_check_org_ids)
     zuora_version: str | None = field(default=None, validator=_check_header_text)
-    wsdl_version: str | None = field(default=None, converter=_as_text, validator=_check_header_text)
+    wsdl_version: str | None = field(default=None, converter=_as_text, validator=_check_wsdl_version)
     track_id: str | None = field(default=None, validator=_check_track_id)
     connect_timeout: float = field(default=10.0, validator=is_number(above=0))
     request_timeout: float = field(default=130.0, validator=is_number(above=0))

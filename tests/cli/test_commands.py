@@ -186,7 +186,7 @@ async def test_an_interrupt_says_what_was_running_and_how_to_watch_it_again(zuor
     ran = await command.ended()
     assert ran.status == 130
     assert [event["handle"] for event in ran.of("finished")] == [done.handle]
-    assert "2 of 3 jobs were still running" in ran.err
+    assert "of 3 jobs 2 had not ended" in ran.err
     assert f"zuora-jobs watch {running[0].handle} {running[1].handle}" in ran.err
     assert "Traceback" not in ran.err
     assert not any(record.method == "DELETE" for record in zuora.requests)
@@ -205,7 +205,7 @@ async def test_an_interrupt_may_cancel_what_can_be_cancelled(zuora, start):
     assert aqua.status == "cancelled"
     assert [(event["handle"], event["outcome"]) for event in ran.of("finished")] == [(aqua.handle, "cancelled")]
     assert stays.handle in ran.err
-    assert "1 of 2 jobs were still running" in ran.err
+    assert "of 2 jobs 1 had not ended" in ran.err
 
 
 async def test_a_second_interrupt_does_not_wait_for_the_cancelling(zuora, start):

@@ -70,7 +70,6 @@ def test_the_rows_hold_no_other_status() -> None:
         (OPERATION, "Cancelled"),
         (OPERATION, "Canceled"),
         (OPERATION, ""),
-        (OPERATION, " Completed"),
         (BULK_PDF, "Failed"),
         (BULK_PDF, "PostProcessing"),
         (BULK_PDF, "Canceled"),

@@ -231,8 +231,8 @@ def test_a_truncated_bulk_pdf_answer_leaks_no_url(length: int, status: int) -> N
     "body",
     [
         {"fileUrls": [URL]},
-        {"status": "Completed", "fileUrls": URL},
         {"status": "Completed", "fileUrls": [URL], "success": False},
+        {"status": "Completed", "fileUrls": [URL], "success": "false"},
         {"status": 5, "fileUrls": [URL]},
         [URL],
         {"access_token": "canary", "status": 5},

@@ -60,14 +60,14 @@ EVERY_FIELD: list[tuple[type[Any], str, Any, str, Any]] = [
         "failedDocuments",
         [{"docType": "Invoice", "objectIds": ["a", "b"]}],
         "failed_documents",
-        (DocumentIds(doc_type="Invoice", object_ids=("a", "b")),),  # type: ignore[arg-type]
+        (DocumentIds(doc_type="Invoice", object_ids=("a", "b")),),
     ),
     (
         BulkPdfJob,
         "skippedDocuments",
         [{"docType": "CreditMemo", "objectIds": []}, {"docType": "Invoice", "objectIds": None}],
         "skipped_documents",
-        (DocumentIds(doc_type="CreditMemo"), DocumentIds(doc_type="Invoice")),  # type: ignore[arg-type]
+        (DocumentIds(doc_type="CreditMemo"), DocumentIds(doc_type="Invoice")),
     ),
     (BulkPdfJob, "processId", "p-1", "process_id", "p-1"),
     (BulkPdfJob, "requestId", "r-1", "request_id", "r-1"),

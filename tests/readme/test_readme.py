@@ -65,7 +65,7 @@ async def test_a_python_block_runs_as_it_stands(tenant, tmp_path, code):
 async def test_the_block_that_is_a_test_passes_with_the_fixture(tmp_path):
     (tmp_path / "test_block.py").write_text(PYTHON[3], encoding="utf-8")
     (tmp_path / "pytest.ini").write_text(
-        "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
+        "[pytest]\n"  # a project that has set nothing
     )
     status, out = await run(sys.executable, "-m", "pytest", "-q", environ={}, cwd=tmp_path)
     assert status == 0, out

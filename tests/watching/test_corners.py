@@ -409,3 +409,37 @@ async def test_what_is_closed_or_open_already_says_so():
             await client.__aenter__()
         with pytest.raises(ZuoraJobsError, match="open already"):
             await watcher.__aenter__()
+
+
+# --- what a lost job tells, and what is looked at while a DELETE meets trouble
+
+
+async def test_a_watch_that_ran_out_of_time_in_trouble_says_which():
+    send = Answers(lambda *_: ConnectionFailed("refused", sent=False))
+    async with ZuoraClient(TENANT, send=send) as client, JobWatcher(client) as watcher:
+        outcome = await watcher.watch(op(1), timeout=5)
+    error: Any = getattr(outcome, "error", None)
+    assert "the last look failed: ConnectionFailed: refused" in str(error)
+    assert isinstance(error.__cause__, ConnectionFailed)
+
+
+async def test_a_delete_that_meets_500s_does_not_keep_us_from_looking():
+    refusal = Response(500, {}, b'{"reasons": [{"code": "X", "message": "job complete"}]}')
+    send = Answers(lambda method, *_: refusal if method == "DELETE" else {"id": "a1", "status": "completed"})
+    async with ZuoraClient(TENANT, send=send, rng=Random(1)) as client, JobWatcher(client) as watcher:
+        outcome = await watcher.cancel(aqua(1))
+    assert outcome.name == "succeeded"
+    assert outcome.elapsed < 5
+    assert send.deletes() == 1
+
+
+async def test_with_cancel_remote_the_end_of_the_watcher_takes_the_jobs_along_that_others_still_watch():
+    send = Answers(lambda method, *_: CANCELLED if method == "DELETE" else AT_WORK)
+    async with (
+        ZuoraClient(TENANT, send=send) as client,
+        JobWatcher(client, cadence=EVERY_SECOND, cancel_remote=True) as watcher,
+    ):
+        watch = asyncio.create_task(watcher.watch(aqua(1)))
+        await asyncio.sleep(3)
+    assert (await watch).name == "cancelled"
+    assert send.deletes() == 1

@@ -341,7 +341,7 @@ async def test_statistics_count_what_happened(zuora, watching):
         asyncio.create_task(watcher.watch(handle_of(running)))  # noqa: RUF006
         await asyncio.sleep(0.5)
         figures = watcher.statistics()
-        assert "1 jobs" in repr(watcher)
+        assert "watching 1" in repr(watcher)
         with pytest.raises(AttributeError):
             figures.polls = 0
     assert (figures.succeeded, figures.failed, figures.cancelled, figures.lost) == (1, 1, 1, 1)

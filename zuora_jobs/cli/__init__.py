@@ -10,6 +10,8 @@ def main() -> NoReturn:
     """Run the command line; it needs the extra `cli`."""
     try:
         from zuora_jobs.cli.app import run  # noqa: PLC0415 - the extra may be missing
+    except KeyboardInterrupt:
+        sys.exit(130)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in {"click", "rich", "simplejson"}:
             raise

@@ -146,7 +146,7 @@ def _in_a_loop(work: Coroutine[Any, Any, int]) -> int:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog="Example: zuora-jobs demo")
 @click.version_option(package_name="zuora_jobs")
 def command() -> None:
-    r"""Watch Zuora's slow jobs until they end.
+    """Watch Zuora's slow jobs until they end.
 
     \b
     Settings come from the environment:
@@ -154,7 +154,7 @@ def command() -> None:
       ZUORA_CLIENT_ID and ZUORA_CLIENT_SECRET, or ZUORA_ACCESS_TOKEN
       ZUORA_ENTITY_ID, ZUORA_ORG_IDS, ZUORA_VERSION, ZUORA_WSDL_VERSION,
       ZUORA_TRACK_ID
-    """
+    """  # noqa: D301 - \b is for click, and must be the character itself
 
 
 @command.command(epilog="Example: zuora-jobs demo")
@@ -232,14 +232,18 @@ def cancel(
 @command.command(epilog="Example: zuora-jobs invoice 2c92c8955bd63cc1015bd7c151af02ab --fields Id,Balance")
 @click.argument("invoice_id", metavar="ID")
 @click.option("--fields", metavar="A,B", help="Only these fields, by Zuora's names.")
+@click.option("--timeout", type=float, default=60.0, metavar="S", help="Seconds to keep trying; 60 by default.")
 @_settings
 @_common
-def invoice(invoice_id: str, fields: str | None, base_url: str | None, environment: str | None) -> int:
+def invoice(
+    *, invoice_id: str, fields: str | None, timeout: float, base_url: str | None, environment: str | None
+) -> int:
     """Print an invoice, as JSON."""
     names = [name.strip() for name in fields.split(",")] if fields is not None else None
     settings = _settings_of(base_url, environment)
     invoice_request(settings, invoice_id, names)  # complains before anything is opened
-    return _in_a_loop(show_invoice(invoice_id, names, settings))
+    _check_timeout(timeout)
+    return _in_a_loop(show_invoice(invoice_id, names, settings, timeout))
 
 
 @command.command(epilog="Example: zuora-jobs kinds")

@@ -222,7 +222,7 @@ def _remark(outcome: Outcome[Any]) -> str:
     if isinstance(outcome, Lost):
         said.append(f"{type(outcome.error).__name__}: {one_line(str(outcome.error))}")
     if outcome.files:
-        said.append(f"{len(outcome.files)} file{'s' if len(outcome.files) > 1 else ''}")
+        said.append(plural(len(outcome.files), "file"))
     return "; ".join(said)
 
 
@@ -231,4 +231,12 @@ def summary(outcomes: Iterable[Outcome[Any]], statistics: Statistics) -> str:
     counts = Counter(outcome.name for outcome in outcomes)
     ends = ", ".join(f"{counts[name]} {name}" for name in STYLES if counts[name])
     waited = f", {statistics.held_seconds:.0f} s throttled" if statistics.held_seconds else ""
-    return f"{counts.total()} jobs: {ends}; {statistics.polls} polls, {statistics.requests} requests{waited}"
+    return (
+        f"{plural(counts.total(), 'job')}: {ends}; {plural(statistics.polls, 'poll')},"
+        f" {plural(statistics.requests, 'request')}{waited}"
+    )
+
+
+def plural(number: int, noun: str) -> str:
+    """Count: 1 job, 2 jobs."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.text import Text
 
 from zuora_jobs.cli import exits, jsonl
-from zuora_jobs.cli.view import print_outcomes, summary, view_of
+from zuora_jobs.cli.view import plural, print_outcomes, summary, view_of
 from zuora_jobs.client import ZuoraClient
 from zuora_jobs.errors import ZuoraJobsError
 from zuora_jobs.watching.events import Event, Finished
@@ -124,7 +124,8 @@ def say_what_is_left(handles: Sequence[JobHandle[Any]], outcomes: Outcomes, cons
     if not left:
         console.print(Text("interrupted; every job had ended"))
         return exits.INTERRUPTED
-    console.print(Text(f"interrupted; {len(left)} of {len(handles)} jobs were still running, and go on by themselves."))
+    told = f"interrupted; of {plural(len(handles), 'job')} {len(left)} had not ended, as far as is known: left running."
+    console.print(Text(told))
     if len(left) <= _FIT_A_LINE:
         console.print(Text(f"Watch them again with: zuora-jobs watch {shlex.join(left)}"))
     else:

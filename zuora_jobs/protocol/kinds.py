@@ -99,11 +99,11 @@ class JobKind(Generic[JobT_co]):
 
     def phase(self, status: str) -> Phase | None:
         """Tell where a job with this *status* stands; None when the row does not list it."""
-        return self._phases.get(status) or self._phases.get(status.casefold())
+        return self._phases.get(status) or self._phases.get(status.strip().casefold())
 
     def is_partial(self, status: str) -> bool:
         """Tell whether *status* is a success that left something out."""
-        return status.casefold() in {word.casefold() for word in self.partial}
+        return status.strip().casefold() in {word.casefold() for word in self.partial}
 
     def handle(self, id: str) -> JobHandle[JobT_co]:  # noqa: A002 - the domain's own word
         """Name the job of this kind with this *id*.

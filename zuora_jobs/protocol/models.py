@@ -1,9 +1,8 @@
 """The documents Zuora sends: one frozen class a job family, and the invoice.
 
 Rules of this file:
-1. A field that would mislead if read wrongly is typed strictly (status, success, what files there are and how many
-   records they hold). A field that only describes is a `Text`: a number is taken as text, anything else as None,
-   since no job may be lost over a caption.
+1. A job's document is its status: one without, or with a `success` that is neither true nor false, is none. Any other
+   field that cannot be read is left out, since no job may be lost over a caption. A `Text` is text, or a number as text.
 2. `raw` is the JSON object as it was received; the fields are a reading of it. What Zuora adds is kept there and
    given back unchanged.
 3. null and absent are the same; a list is never None.
@@ -14,22 +13,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, NewType, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, TypeAlias, runtime_checkable
 
 from attrs import field, frozen
 
 from zuora_jobs.errors import Reason
 
-Text = NewType("Text", str)
+Text: TypeAlias = Annotated[str, "text"]
 """Descriptive text; whatever is not text or a number is read as None."""
 
-Count = NewType("Count", int)
+Count: TypeAlias = Annotated[int, "count"]
 """A whole number that Zuora writes as 1580 or as "1580"; a blank text is none."""
 
-Amount = NewType("Amount", Decimal)
+Amount: TypeAlias = Annotated[Decimal, "amount"]
 """Money, exactly as written: 0.1 is Decimal("0.1"). Its currency is the account's; the document does not name it."""
 
-Raw = NewType("Raw", Mapping[str, Any])
+Raw: TypeAlias = Annotated[Mapping[str, Any], "raw"]
 """The JSON object as received."""
 
 SECRET = {"secret": True}

@@ -104,13 +104,17 @@ def says_no(document: Any, kind: JobKind[Any] | None) -> bool:
     if not isinstance(document, dict):
         return False  # no document either: `wire.structure` says so
     status = document.get("status")
-    if document.get("success") is False or document.get("Success") is False:
+    if _is_false(document.get("success")) or _is_false(document.get("Success")):
         phase = kind.phase(status) if kind is not None and isinstance(status, str) else None
         return phase not in {Phase.FAILED, Phase.CANCELLED}
     if status is not None:
         about_the_call = str(document.get("errorCode")) in AQUA_CALL_CODES
         return about_the_call and not document.get("id")
     return "access_token" not in document and any(shape(document) for shape in _SHAPES)
+
+
+def _is_false(value: object) -> bool:
+    return value is False or (isinstance(value, str) and value.casefold() == "false")
 
 
 def reasons_of(document: Any, body: bytes) -> tuple[Reason, ...]:

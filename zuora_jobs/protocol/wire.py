@@ -3,7 +3,9 @@
 What becomes what:
 - null and absent alike take the field's default; unknown fields stay in `raw`.
 - `snake_case` is `camelCase` on the wire, `CapitalCase` for the invoice; a field's "wire" metadata is the exception.
-- `str` and `bool` are taken as they are or not at all; a `Text` also from a number; a `Count` also from digits in text.
+- a job's document is refused only for its `status`, or for a `success` that is neither true nor false; whatever else
+  cannot be read is left out, and stands in `raw`: no job is lost over a caption. An invoice is read whole or not at all.
+- `str` is taken as it is; a `Text` also from a number; a `Count` also from digits in text; a lone value is a list of one.
 - an `Amount` is a Decimal of the digits that were sent: the invoice is parsed without ever making a float.
 - a document that cannot be read is a MalformedResponse that names every fault with its path, and quotes none of it:
   a body may hold presigned URLs.
@@ -12,9 +14,11 @@ What becomes what:
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from math import isinf
+from operator import eq
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast, get_args, get_origin
 
 from attrs import NOTHING, fields, has
@@ -25,7 +29,7 @@ from zuora_jobs.errors import MalformedResponse, Reason
 from zuora_jobs.protocol import models
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 T = TypeVar("T")
 
@@ -120,6 +124,12 @@ def _strict(expected: type[T], what: str) -> Callable[[Any, Any], T]:
     return hook
 
 
+def _truth(value: Any, _: Any) -> bool:
+    if isinstance(value, str) and value.casefold() in {"true", "false"}:
+        return value.casefold() == "true"
+    return value if isinstance(value, bool) else _expected("true or false", value)
+
+
 def _text(value: Any, _: Any) -> str | None:
     if isinstance(value, bool):
         return str(value).lower()
@@ -183,11 +193,14 @@ def _capital(name: str) -> str:
 def _make_converter() -> Converter:
     converter = Converter(omit_if_default=True)
     converter.register_structure_hook(str, _strict(str, "text"))
-    converter.register_structure_hook(bool, _strict(bool, "true or false"))
-    converter.register_structure_hook(models.Text, _text)
-    converter.register_structure_hook(models.Count, _count)
-    converter.register_structure_hook(models.Amount, _amount)
-    converter.register_structure_hook(models.Raw, lambda value, _: value)
+    converter.register_structure_hook(bool, _truth)
+    for alias, hook in (
+        (models.Text, _text),
+        (models.Count, _count),
+        (models.Amount, _amount),
+        (models.Raw, lambda value, _: value),
+    ):
+        converter.register_structure_hook_func(partial(eq, alias), hook)
     converter.register_structure_hook_factory(_is_list, partial(_structure_list, converter))
     converter.register_structure_hook_func(lambda kind: kind == tuple[Reason, ...], lambda value, _: reasons_in(value))
     converter.register_unstructure_hook(Decimal, lambda value: value)
@@ -201,13 +214,19 @@ def _is_list(kind: Any) -> bool:
 
 
 def _structure_list(converter: Converter, kind: Any) -> Callable[[Any, Any], tuple[Any, ...]]:
-    items: Any = list[get_args(kind)[0]]  # type: ignore[misc, valid-type, unused-ignore]
-    read_items = converter.get_structure_hook(items)
+    item = get_args(kind)[0]
+    read_item = converter.get_structure_hook(item)
 
     def read_list(value: Any, _: Any) -> tuple[Any, ...]:
-        return tuple(read_items(value, items)) if isinstance(value, list) else _expected("a list", value)
+        return tuple(_readable(read_item, item, value if isinstance(value, list) else [value]))
 
     return read_list
+
+
+def _readable(read_item: Callable[[Any, Any], Any], kind: Any, items: list[Any]) -> Iterator[Any]:
+    for item in items:
+        with suppress(TypeError, ClassValidationError):
+            yield read_item(item, kind)
 
 
 def _wire_names(cls: type) -> dict[str, str]:
@@ -223,18 +242,31 @@ def _structure_class(converter: Converter, cls: type) -> Callable[[Any, Any], An
         name: override(rename=wire, struct_hook=_required_text if name in required else None)
         for name, wire in names.items()
     }
+    indispensable = {names[name] for name in required} | {"success"}
     read_fields: Callable[[Any, Any], Any] = make_dict_structure_fn(cls, converter, **overrides)
 
     def read_object(value: Any, _: Any) -> Any:
         if not isinstance(value, dict):
             _expected("an object", value)
         present = {key: item for key, item in value.items() if item is not None}
-        if keeps_raw:
-            present["raw"] = value
-        document = read_fields(present, cls)
+        own = {"raw": value} if keeps_raw else {}
+        try:
+            document = read_fields(present | own, cls)
+        except ClassValidationError:
+            if cls in EXACT:
+                raise
+            essential = {key: item for key, item in present.items() if key in indispensable} | own
+            document = read_fields(essential | dict(readable(present, essential)), cls)
         if keeps_raw and not value:
             _expected("at least one field", value)
         return document
+
+    def readable(present: dict[str, Any], essential: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+        for key, item in present.items():
+            if key not in indispensable:
+                with suppress(ClassValidationError):
+                    read_fields(essential | {key: item}, cls)
+                    yield key, item
 
     return read_object
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from zuora_jobs.protocol.messages import Request
     from zuora_jobs.transport import Send
 
-BURST: Final = 0.05
+BURST: Final = 0.02
 """Seconds of unused rate that may be spent at once: makes up for late wake-ups, and for nothing else."""
 
 _WORTH_TELLING: Final = 1.0

@@ -11,6 +11,7 @@ with a fresh token; 429, 500, 502, 503, 504).
 from __future__ import annotations
 
 import asyncio
+import logging
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+log = logging.getLogger("zuora_jobs")
 
 
 class Verdict(Enum):
@@ -143,6 +146,7 @@ class Trouble:
     """Failures in a row, and for how long: what patience is held against."""
 
     attempts: int = 0
+    last: ZuoraJobsError | None = None
     _lost_since: float | None = None
     _verdict: Verdict | None = None
     _verdict_since: float = 0.0
@@ -155,6 +159,7 @@ class Trouble:
         """
         then = verdict(error)
         self.attempts += 1
+        self.last = error
         if then is not self._verdict:
             self._verdict, self._verdict_since = then, now
         if then is Verdict.THROTTLED:
@@ -198,6 +203,7 @@ async def persist(
             raise failure
         earlier = [*earlier[1 - _EARLIER :], f"before that: {type(failure).__name__}: {failure}"]
         delay = delay_before_retry(failure, next(delays))
+        log.warning("trying again in %.1f s: %s", delay, failure)
         if on_retry is not None:
             on_retry(failure, delay)
         await asyncio.sleep(delay)

@@ -52,6 +52,16 @@ def _to_be_kept(error: ZuoraJobsError) -> ZuoraJobsError:
     return error.with_traceback(None)
 
 
+def _timed_out(watch: Watch, subscription: Subscription) -> WatchTimedOut:
+    message = f"the watch of {watch.handle} ran out of its {subscription.timeout:g} s"
+    last = watch.trouble.last if watch.trouble is not None else None
+    if last is None:
+        return WatchTimedOut(f"{message}; the job may well end yet")
+    error = WatchTimedOut(f"{message}, and the last look failed: {type(last).__name__}: {last}")
+    error.__cause__ = _to_be_kept(last)
+    return error
+
+
 class Fleet:
     """Watches jobs until they end; used by one JobWatcher, inside its task group."""
 
@@ -180,6 +190,8 @@ class Fleet:
     async def close(self) -> None:
         """Finish saying farewell, then stop everything; cancelled meanwhile, stop at once."""
         try:
+            if self._rules.cancel_remote and self._watches:
+                self._start(self._remote.say_farewell(list(self._watches)), self._farewells)
             while self._farewells:
                 await asyncio.wait(self._farewells)
         finally:
@@ -384,8 +396,7 @@ class Fleet:
             watch = self._watches.get(handle)
             if watch is None or handle not in subscription.open:
                 continue
-            message = f"the watch of {handle} ran out of its {subscription.timeout:g} s; the job may well end yet"
-            outcome = self._lost(watch, WatchTimedOut(message))
+            outcome = self._lost(watch, _timed_out(watch, subscription))
             if watch.subscriptions == (subscription,):
                 self._finish(watch, outcome)
             else:

@@ -35,7 +35,7 @@ class RemoteCancellation:
         client: sends them.
         seen: told the document that answers one.
         refused: told that one was refused.
-        settled: told that one is over, however it went.
+        settled: told that one is over, however it went, or is in trouble: then the job is to be looked at.
     """
 
     def __init__(
@@ -86,7 +86,9 @@ class RemoteCancellation:
     async def _delete(self, handle: JobHandle[Any]) -> None:
         failure: ZuoraJobsError | None = None
         try:
-            self._seen(handle, await self._client.cancel_job(handle))
+            # while the request meets trouble, the job may tell by itself that there is nothing left to cancel
+            job = await self._client.cancel_job(handle, on_retry=lambda *_: self._settled(handle))
+            self._seen(handle, job)
         except (Unauthorized, Forbidden, TransportError, RateLimited, ServerError) as error:
             failure = error
         except ZuoraJobsError as error:

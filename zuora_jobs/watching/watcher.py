@@ -80,7 +80,7 @@ class JobWatcher:
         self._fleet: Fleet | None = None
 
     def __repr__(self) -> str:
-        state = f"{self.statistics().watching} jobs" if self._fleet else "closed"
+        state = f"watching {self.statistics().watching}" if self._fleet else "closed"
         return f"<JobWatcher {self._client.settings.base_url} {state}>"
 
     async def __aenter__(self) -> Self:
