@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import re
 from typing import Any
 
@@ -10,7 +11,15 @@ import pytest
 
 import zuora_jobs
 from zuora_jobs import errors
-from zuora_jobs.errors import ApiError, MalformedResponse, Reason, UnknownStatus, ZuoraJobsError
+from zuora_jobs.errors import (
+    ApiError,
+    ConnectionFailed,
+    MalformedResponse,
+    NotFound,
+    Reason,
+    UnknownStatus,
+    ZuoraJobsError,
+)
 
 OURS = {
     name: value
@@ -156,3 +165,19 @@ def test_lost_is_never_failed() -> None:
     assert not issubclass(errors.JobLost, errors.JobFailed)
     assert not issubclass(errors.JobFailed, errors.JobLost)
     assert not issubclass(errors.JobCancelled, errors.JobFailed)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotFound("gone", status=404, reasons=[Reason("50000040", "m")], request_id="r", retry_after=2.0),
+        UnknownStatus("u", status="Paused"),
+        ConnectionFailed("cut", sent=False),
+        MalformedResponse("no", problems=["required field missing @ $.status"]),
+    ],
+)
+def test_an_error_crosses_to_another_process_whole(error: ZuoraJobsError) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)

@@ -67,6 +67,7 @@ class ZuoraJobsError(Exception):
 
 def _restore(kind: type[ZuoraJobsError], args: tuple[Any, ...], state: dict[str, Any]) -> ZuoraJobsError:
     error = kind.__new__(kind, *args)
+    error.args = args  # which an OSError takes from its __init__ only
     error.__dict__.update(state)
     return error
 

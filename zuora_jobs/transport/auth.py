@@ -90,17 +90,10 @@ class Bearer:
         async with self._lock:
             if self.renewals == seen and loop.time() >= self._ask_again_at:
                 await self._renew(loop.time())
-            if self._token is not None and loop.time() < self._ends_at:
+            if self._token is not None and (self._failure is None or loop.time() < self._ends_at):
                 return self._token
-            if self._failure is None:  # renewed by another, and at its end again by now
-                return await self._renew_once_more()
+            assert self._failure is not None  # noqa: S101 - a renewal ends with one or the other
             raise self._failure.with_traceback(None)  # one error for all: it must not grow with each who is told
-
-    async def _renew_once_more(self) -> str:
-        await self._renew(asyncio.get_running_loop().time())
-        if self._token is None or self._failure is not None:
-            raise (self._failure or MalformedResponse("POST /oauth/token: no token")).with_traceback(None)
-        return self._token
 
     async def _renew(self, now: float) -> None:
         """Ask for a token, and take note of what comes of it; cancelled, it has not been."""
