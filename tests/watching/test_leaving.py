@@ -1,22 +1,20 @@
 """asyncio cancellation at every await point leaves no task, no connection, no permit and no half state behind."""
 
 import asyncio
+import gc
 from random import Random
 
+import aiohttp
 import pytest
 
 from zuora_jobs import AQUA, OPERATION, Budget, Cadence, JobWatcher, ZuoraClient, emulator
-from zuora_jobs.emulator import Fault
+from zuora_jobs.emulator import Answer, Fault
 
 pytestmark = pytest.mark.looptime
 
 
 def clients_connections() -> int:
     """Count the connections that a client's connector holds, by the transports the loop still knows."""
-    import gc
-
-    import aiohttp
-
     return sum(
         len(connector._acquired)
         for connector in gc.get_objects()
@@ -145,3 +143,26 @@ async def test_an_emulator_closes_while_a_watch_is_on():
     async with ZuoraClient(settings) as client, JobWatcher(client) as watcher:
         outcome = await watcher.watch(AQUA.handle(job.id), timeout=30)
     assert outcome.name == "lost"
+
+
+@pytest.mark.parametrize(
+    "effect",
+    [
+        *(Answer(status, {"reasons": [{"code": "x", "message": "m"}]}) for status in (400, 403, 404, 409, 418, 500)),
+        Answer(302, b"", headers={"Location": "https://elsewhere.example.com/"}),
+        Answer(404, b"x" * 1_000_000),  # more than comes along with the headers
+        *("unauthorized", "throttled", "html", "empty", "invalid-json", "truncated", "dropped", "no-status"),
+    ],
+    ids=lambda effect: f"{effect!r:.40}",
+)
+async def test_every_answer_gives_its_connection_back(zuora, effect):
+    job = zuora.add_job("aqua", ends="completed", seconds=0)
+    zuora.fault(Fault(effect, times=3, path="batch-query"))
+    gc.disable()  # a response that is only collected is a response that was leaked
+    try:
+        async with ZuoraClient(zuora.settings(), rng=Random(1)) as client, JobWatcher(client) as watcher:
+            for _ in range(5):
+                await watcher.watch(AQUA.handle(job.id), timeout=60)
+                assert clients_connections() == 0
+    finally:
+        gc.enable()
