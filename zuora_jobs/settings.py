@@ -40,7 +40,6 @@ _WSDL_VERSION: Final = re.compile(r"[0-9]{1,4}(\.[0-9]{1,2})?", re.ASCII)
 
 TRACK_ID_LENGTH: Final = 64
 TRACK_ID_FORBIDDEN: Final = frozenset(":;\"'")
-LONGEST_IDENTIFIER: Final = 128
 
 
 def environment_url(name: str) -> str:

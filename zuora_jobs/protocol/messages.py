@@ -17,17 +17,15 @@ from urllib.parse import urlencode
 
 from attrs import field, frozen
 
-from zuora_jobs.errors import (
-    ConfigurationError,
-    MalformedResponse,
-)
+from zuora_jobs.errors import ApiError, ConfigurationError, MalformedResponse
 from zuora_jobs.protocol import refusals, wire
 from zuora_jobs.protocol.kinds import IDENTIFIER, JobHandle, JobKind
+from zuora_jobs.timing import LONGEST_HOLD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from zuora_jobs.errors import ZuoraJobsError
+    from zuora_jobs.errors import Unauthorized, ZuoraJobsError
     from zuora_jobs.settings import Settings
 
 T = TypeVar("T")
@@ -228,6 +226,19 @@ def retry_after(response: Response) -> float | None:
         if seconds is not None:
             return seconds
     return as_seconds(response.headers.get("ratelimit-reset")) if response.status == 429 else None  # noqa: PLR2004
+
+
+def asked_to_wait(error: ZuoraJobsError) -> float:
+    """Give the seconds that the server asked to wait, within reason; 0 where it did not."""
+    return min((isinstance(error, ApiError) and error.retry_after) or 0.0, LONGEST_HOLD)
+
+
+def passes_by_itself(error: Unauthorized) -> bool:
+    """Tell whether a 401 says nothing about the token, so that the request is just to be sent again.
+
+    Source: seed "CRUD: Retrieve an invoice", response 401.
+    """
+    return "failed to get user info" in str(error).lower()
 
 
 def as_seconds(text: str | None) -> float | None:

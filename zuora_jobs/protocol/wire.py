@@ -56,9 +56,8 @@ def parse(body: bytes, *, exact: bool = False) -> Any:
     except (ValueError, ArithmeticError):
         what = "is not JSON"
     message = f"the answer {what} ({len(body)} bytes)"
-    raise MalformedResponse(
-        message
-    )  # out here, so that the parser's error, which has the body in it, is not its context
+    # not above, where the parser's error, which has the body in it, would become its context
+    raise MalformedResponse(message)
 
 
 def structure(model: type[T], document: Any) -> T:

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import evolve
 
 from zuora_jobs.errors import ApiError, MalformedResponse, RateLimited, ServerError, Unauthorized, ZuoraJobsError
-from zuora_jobs.protocol.messages import fault, token_request
-from zuora_jobs.timing import LONGEST_HOLD
+from zuora_jobs.protocol.messages import asked_to_wait, fault, passes_by_itself, token_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -131,8 +130,7 @@ def _pause(error: ZuoraJobsError, failures: int) -> float:
     """Give the seconds until it is worth while to ask again: the server's own, or 1, 2, 4 … up to RENEW_AGAIN."""
     if isinstance(error, ApiError) and not isinstance(error, RateLimited | ServerError):
         return REFUSAL_STANDS
-    asked = min((isinstance(error, ApiError) and error.retry_after) or 0.0, LONGEST_HOLD)
-    return max(asked, min(RENEW_AGAIN, 2.0 ** min(failures - 1, 10)))
+    return max(asked_to_wait(error), min(RENEW_AGAIN, 2.0 ** min(failures - 1, 10)))
 
 
 def _seconds(value: object) -> float | None:
@@ -143,17 +141,12 @@ def _seconds(value: object) -> float | None:
     return seconds if seconds is not None and isfinite(seconds) and seconds > 0 else None
 
 
-TRANSIENT_401: Final = "failed to get user info"
-"""With this message a 401 says nothing about the token: the request is to be sent again (seed: CRUD, retrieve an
-invoice, response 401)."""
-
-
 def is_about_the_token(request: Request, response: Response) -> bool:
     """Tell whether an answer, under whatever HTTP status, says that the token is no good."""
     if response.status not in {200, 401}:
         return False
     error = fault(request, response)
-    return isinstance(error, Unauthorized) and TRANSIENT_401 not in str(error).lower()
+    return isinstance(error, Unauthorized) and not passes_by_itself(error)
 
 
 def authorized(send: Send, bearer: Bearer) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -29,8 +29,7 @@ from zuora_jobs.errors import (
     Unauthorized,
     ZuoraJobsError,
 )
-from zuora_jobs.protocol.messages import fault
-from zuora_jobs.timing import LONGEST_HOLD
+from zuora_jobs.protocol.messages import asked_to_wait, fault, passes_by_itself
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -80,7 +79,7 @@ _TABLE: Final[tuple[tuple[Any, Callable[[Any], object], Verdict], ...]] = (
     (ApiError, lambda error: error.categories & _AGAIN_CATEGORIES, Verdict.AGAIN),  # whatever HTTP says
     (ServerError, lambda error: error.status in _AGAIN_STATUSES, Verdict.AGAIN),
     (ServerError, _always, Verdict.BRIEFLY),  # code 60, or one of AQuA's internal errors, under another HTTP status
-    (Unauthorized, lambda error: "failed to get user info" in str(error).lower(), Verdict.AGAIN),
+    (Unauthorized, passes_by_itself, Verdict.AGAIN),
     (MalformedResponse, lambda error: not error.problems, Verdict.AGAIN),  # HTML, or cut short: a gateway's doing
     (MalformedResponse, _always, Verdict.BRIEFLY),  # JSON, but no document
 )
@@ -123,11 +122,6 @@ class Patience:
         for most in backoff.expo(base=2, factor=1, max_value=self.longest):
             if most is not None:  # the generator's first yield only starts it
                 yield rng.uniform(min(0.1, most), most)
-
-
-def asked_to_wait(error: ZuoraJobsError) -> float:
-    """Give the seconds that the server asked to wait, within reason; 0 where it did not."""
-    return min((isinstance(error, ApiError) and error.retry_after) or 0.0, LONGEST_HOLD)
 
 
 def delay_before_retry(error: ZuoraJobsError, jittered: float) -> float:
