@@ -10,6 +10,7 @@
         ResponseTimeout             no answer in time
       ApiError                      Zuora answered no: .status .code .reasons .request_id .retry_after
         Unauthorized                the token, or the credentials, were not accepted
+          TokenRefused              though they were before: Zuora has still to say so for a while to be believed
         Forbidden                   this user may not
         NotFound                    no such job, invoice or file
         RateLimited                 too many requests, by rate or at once
@@ -61,6 +62,9 @@ class Reason:
 class ZuoraJobsError(Exception):
     """Whatever this package raises. Can be pickled, so that it may cross to another process."""
 
+    sent = True
+    """False when the request cannot have reached Zuora: then anything may be sent again."""
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), self.args, self.__dict__)
 
@@ -98,7 +102,6 @@ class ConnectionFailed(TransportError, ConnectionError):
     def __init__(self, message: str, *, sent: bool = True) -> None:
         super().__init__(message)
         self.sent = sent
-        """False when the request cannot have reached Zuora: then anything may be sent again."""
 
 
 class ResponseTimeout(TransportError, TimeoutError):
@@ -144,6 +147,13 @@ class ApiError(ZuoraJobsError):
 
 class Unauthorized(ApiError):
     """The token or the credentials were not accepted."""
+
+
+class TokenRefused(Unauthorized):
+    """A new token, or the credentials, were not accepted, though this client's have been before.
+
+    You do not get this for the first refusal of a token, which only means that it has ended.
+    """
 
 
 class Forbidden(ApiError):

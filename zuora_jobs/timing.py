@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 LONGEST_HOLD: Final = 3600.0
-"""Seconds that a server may make us wait at one word; the longest window short of a day is an hour."""
+"""Seconds that a server may make us wait at one word; after them one request asks again."""
 
 TICK: Final = 1e-5
 """Seconds: two moments closer than this are one.

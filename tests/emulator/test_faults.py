@@ -1,13 +1,15 @@
 import asyncio
+import json
 import logging
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
 import pytest
 
-from zuora_jobs.emulator import Answer, Delay, Drop, Fault, Hang, Patch, Retype, Step, Truncate
-from zuora_jobs.emulator.faults import NAMED
+from zuora_jobs.emulator import Answer, Delay, Drop, Fault, Hang, Patch, Relabel, RetryAt, Retype, Step, Truncate
+from zuora_jobs.emulator.faults import EFFECTS, NAMED
 from zuora_jobs.errors import ConfigurationError
 
 
@@ -35,7 +37,12 @@ async def strike(calling: Any, effect: Any) -> Any:
         ("bad-gateway", 502, "text/html", "<h1>Bad Gateway</h1>"),
         ("unauthorized", 401, "application/json", '{"message": "Authentication error"}'),
         ("no-user-info", 401, "application/json", "Failed to get user info"),
-        ("lock-contention", 200, "application/json", "50000050"),
+        ("lock-contention", 200, "application/json", '{"success": false, "reasons": [{"code": 50000050, '),
+        ("internal-code", 200, "application/json", '{"success": false, "reasons": [{"code": 50000060, '),
+        ("temporary-code", 200, "application/json", '{"success": false, "reasons": [{"code": 50000061, '),
+        ("external-code", 200, "application/json", '{"success": false, "reasons": [{"code": 50000099, '),
+        ("concurrency", 429, "application/json", '{"reasons": [{"code": 50000070, '),
+        ("nan", 200, "application/json", ', "size": NaN}'),
         ("invalid-json", 200, "application/json", '{"id": "2c92'),
         ("html", 200, "text/html", "Scheduled maintenance"),
         ("empty", 200, "application/json", ""),
@@ -61,6 +68,49 @@ async def test_a_throttle_bears_what_it_is_told(calling: Any) -> None:
     assert response.headers["Zuora-Request-Id"]
 
 
+@pytest.mark.parametrize(
+    ("effect", "retry_after"),
+    [("throttled", "5"), ("throttled-absurd", "31536000"), ("throttled-garbled", "soon"), ("concurrency", "120")],
+)
+async def test_what_a_throttle_may_ask_for(effect: Any, retry_after: Any, calling: Any) -> None:
+    response = await strike(calling, effect)
+    assert (response.status, response.headers["Retry-After"]) == (429, retry_after)
+    assert response.headers["RateLimit-Remaining"] == "49999"
+
+
+@pytest.mark.parametrize(("effect", "seconds"), [("throttled-date", 2), (RetryAt(90), 90)], ids=str)
+async def test_a_throttle_may_name_a_moment(effect: Any, seconds: Any, calling: Any) -> None:
+    response = await strike(calling, effect)
+    moments = [parsedate_to_datetime(response.headers[name]) for name in ("Date", "Retry-After")]
+    assert (response.status, (moments[1] - moments[0]).total_seconds()) == (429, seconds)
+    assert response.headers["Retry-After"].endswith(" GMT")
+    assert len(response.headers.getall("Date")) == 1
+
+
+async def test_a_bare_throttle_says_nothing_of_limits(calling: Any) -> None:
+    response = await strike(calling, "throttled-bare")
+    assert response.status == 429
+    assert set(response.headers) == {"Content-Type", "Content-Length", "Date", "Server"}
+
+
+async def test_a_crowd_is_refused_as_the_pages_say(calling: Any) -> None:
+    headers = (await strike(calling, "concurrency")).headers
+    crowd = {name: value for name, value in headers.items() if name.startswith("Concurrency-Limit-")}
+    assert crowd == {
+        "Concurrency-Limit-Type": "Default",
+        "Concurrency-Limit-Limit": "40",
+        "Concurrency-Limit-Remaining": "0",
+    }
+    assert len(headers.getall("Concurrency-Limit-Limit")) == 1
+
+
+async def test_redirect(calling: Any) -> None:
+    async with calling() as caller:
+        caller.zuora.fault("redirect")
+        response = await caller.get("/v1/files/1", allow_redirects=False)
+        assert (response.status, response.headers["Location"]) == (302, "https://elsewhere.invalid/login")
+
+
 async def test_patch(calling: Any) -> None:
     assert "status" not in await (await strike(calling, "no-status")).json()
     response = await strike(calling, Patch({"status": 7, "batches": [{"name": "X"}]}, remove=["id"]))
@@ -74,6 +124,42 @@ async def test_patch_leaves_alone_what_is_no_document(calling: Any) -> None:
         caller.zuora.fault(Patch({"status": 7}))
         job = caller.zuora.add_job("aqua", life=[Step("completed")])
         assert (await caller.get(f"/v1/files/{job.file_ids[0]}")).content_type == "text/csv"
+
+
+async def test_a_name_may_stand_there_twice(calling: Any) -> None:
+    text = await (await strike(calling, "duplicate-keys")).text()
+    members = json.loads(text, object_pairs_hook=list)
+    assert [value for name, value in members if name == "status"] == ["Processing", "Completed"]
+    assert {name for name, _ in members} >= {"id", "batches"}
+
+
+async def test_deep(calling: Any) -> None:
+    text = await (await strike(calling, "deep")).text()
+    assert "[" * 100_000 + "]" * 100_000 in text
+    shallow = json.loads(text.replace("[" * 99_999, "").replace("]" * 99_999, ""))
+    assert (shallow["status"], shallow["nested"]) == ("completed", [])
+
+
+async def test_invalid_utf8(calling: Any) -> None:
+    async with calling() as caller:
+        job = caller.zuora.add_job("aqua", life=[Step("completed")])
+        caller.zuora.fault("invalid-utf8")
+        content = await caller.read(job.family.route + job.id)
+        assert b'"note": "\xff\xfe"' in content
+        assert json.loads(content.decode(errors="replace"))["status"] == "completed"
+
+
+async def test_raw_members_need_no_others(calling: Any) -> None:
+    async with calling() as caller:
+        caller.zuora.fault(Patch(raw='"a": 1', remove=["b"]))
+        caller.zuora.fault(Answer(200, {"b": 2}))
+        assert await caller.read("/v1/files/1") == b'{"a": 1}'
+
+
+async def test_relabel(calling: Any) -> None:
+    response = await strike(calling, Relabel({"Zuora-Request-Id": "none", "Vary": "*"}))
+    assert (response.headers["Zuora-Request-Id"], response.headers["Vary"]) == ("none", "*")
+    assert (await response.json())["status"] == "completed"
 
 
 async def test_truncated(calling: Any) -> None:
@@ -190,3 +276,8 @@ def test_nonsense_is_refused(make: Any, complaint: Any) -> None:
 def test_faults_are_values() -> None:
     assert Fault("slow") == Fault(Delay(5.0))
     assert all(Fault(name).effect is effect for name, effect in NAMED.items())
+    assert all(len(repr(effect)) < 1000 for effect in NAMED.values())
+
+
+def test_scenario_files_can_name_every_effect() -> None:
+    assert {type(effect) for effect in NAMED.values()} <= set(EFFECTS.values())

@@ -43,6 +43,18 @@ times = 1
 effect = { kind = "delay", seconds = 2.5 }
 probability = 0.5
 lasts = 60
+
+[[faults]]
+effect = { kind = "trickle", seconds = 0.5 }
+path = "/v1/object"
+
+[[faults]]
+effect = { kind = "patch", remove = ["status"], raw = '"status": "Pending", "status": "Failed"' }
+path = "/v1/object"
+
+[[faults]]
+effect = { kind = "answer", status = 200, body = { ok = true }, bare = true }
+path = "/v1/object"
 """
 
 
@@ -62,6 +74,10 @@ async def test_toml(tmp_path: Any, calling: Any) -> None:
         assert (first.status, second.status) == (503, 200)
         assert second.headers["RateLimit-Limit"] == "100, 100;w=60, 5000;w=3600"
         assert second.headers["Concurrency-Limit-Limit"] == "20"
+        before = asyncio.get_running_loop().time()
+        said = b'{"ok": true, "status": "Pending", "status": "Failed"}'
+        assert await caller.read("/v1/object/invoice/2c92c8955bd63cc1015bd7c151af02ab") == said
+        assert asyncio.get_running_loop().time() - before in {0.5 * (len(said) - 1), 0.5 * (len(said) - 1) + 2.5}
 
 
 async def test_json_and_mappings(tmp_path: Any) -> None:
@@ -109,6 +125,8 @@ async def test_json_and_mappings(tmp_path: Any) -> None:
         ({"faults": [{"effect": "gremlins"}]}, "faults[0]: there is no fault named 'gremlins'"),
         ({"faults": [{"effect": {"kind": "gremlin"}}]}, "faults[0].effect: there is no effect of the kind 'gremlin'"),
         ({"faults": [{"effect": {"kind": "delay"}}]}, "faults[0].effect: "),
+        ({"faults": [{"effect": {"kind": "trickle", "seconds": -1}}]}, "faults[0].effect: the bytes of a trickle"),
+        ({"faults": [{"effect": {"kind": "flood", "size": "big"}}]}, "faults[0].effect: "),
         ({"faults": [{"effect": "slow", "path": "("}]}, "faults[0]: the path '(' is not a regular expression"),
     ],
     ids=str,

@@ -26,6 +26,7 @@ from zuora_jobs.errors import (
     Rejected,
     ResponseTimeout,
     ServerError,
+    TokenRefused,
     TransportError,
     Unauthorized,
     UnknownStatus,
@@ -69,7 +70,8 @@ AGAIN, THROTTLED, BRIEFLY, FINAL = Verdict.AGAIN, Verdict.THROTTLED, Verdict.BRI
         (NotFound("n", status=500), FINAL),
         (Rejected("r", status=400), FINAL),
         (Rejected("r", status=409), FINAL),
-        (Rejected("r", status=302), FINAL),
+        (Rejected("r", status=302), AGAIN),  # to a maintenance page, say; it is not followed
+        (TokenRefused("t", status=401), AGAIN),
         (ApiError("a", status=418), FINAL),
         (MalformedResponse("the answer is not JSON"), AGAIN),
         (MalformedResponse("no document", problems=["required field missing @ $.status"]), BRIEFLY),
@@ -77,7 +79,7 @@ AGAIN, THROTTLED, BRIEFLY, FINAL = Verdict.AGAIN, Verdict.THROTTLED, Verdict.BRI
         (CancellationNotSupported("c"), FINAL),
         (WatcherClosed("c"), FINAL),
         (UnknownStatus("u", status="Paused"), FINAL),
-        (TransportError("t"), FINAL),
+        (TransportError("t"), AGAIN),
         (ZuoraJobsError("z"), FINAL),
     ],
 )
@@ -141,7 +143,7 @@ def test_a_code_goes_before_the_http_status_and_a_number_that_is_no_code_does_no
         (200, b"<html>maintenance</html>", AGAIN),
         (200, b"", AGAIN),
         (200, b'{"id": "2c', AGAIN),
-        (301, b"", FINAL),
+        (301, b"", AGAIN),
         (400, b"<html>", FINAL),
         (403, b"<security:max-object-size>2047MB</security:max-object-size>", FINAL),
         (404, b"<html>", FINAL),
@@ -285,7 +287,6 @@ async def test_an_answer_that_may_mean_it_is_tried_for_a_short_time_only(
         (401, {"message": "no"}, Unauthorized),
         (200, {"success": False, "reasons": [{"code": 50000040, "message": "no"}]}, NotFound),
         (200, {"status": "error", "errorCode": "90003", "message": "no"}, Rejected),
-        (302, None, Rejected),
     ],
 )
 async def test_what_is_final_is_raised_at_once(

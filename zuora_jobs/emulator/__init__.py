@@ -15,7 +15,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from zuora_jobs.emulator.effects import Answer, Delay, Drop, Effect, Hang, Patch, Retype, Truncate
+    from zuora_jobs.emulator.deliveries import Bomb, Drop, EndlessHeaders, Flood, Reset, Trickle, Truncate
+    from zuora_jobs.emulator.effects import Answer, Delay, Effect, Hang, Patch, Relabel, RetryAt, Retype
     from zuora_jobs.emulator.faults import ActiveFault, Fault
     from zuora_jobs.emulator.jobs import Job
     from zuora_jobs.emulator.limits import API_SANDBOX, DEVELOPER_SANDBOX, PRODUCTION, Window
@@ -30,25 +31,33 @@ __all__ = [
     "PRODUCTION",
     "ActiveFault",
     "Answer",
+    "Bomb",
     "Delay",
     "Drop",
     "Effect",
     "Emulator",
+    "EndlessHeaders",
     "Fault",
+    "Flood",
     "Hang",
     "Job",
     "Patch",
+    "Relabel",
     "RequestRecord",
+    "Reset",
+    "RetryAt",
     "Retype",
     "Statistics",
     "Step",
+    "Trickle",
     "Truncate",
     "Window",
     "running",
 ]
 
 _HOMES = {
-    "effects": ("Answer", "Delay", "Drop", "Effect", "Hang", "Patch", "Retype", "Truncate"),
+    "deliveries": ("Bomb", "Drop", "EndlessHeaders", "Flood", "Reset", "Trickle", "Truncate"),
+    "effects": ("Answer", "Delay", "Effect", "Hang", "Patch", "Relabel", "RetryAt", "Retype"),
     "faults": ("ActiveFault", "Fault"),
     "jobs": ("Job",),
     "limits": ("API_SANDBOX", "DEVELOPER_SANDBOX", "PRODUCTION", "Window"),

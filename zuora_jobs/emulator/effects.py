@@ -2,6 +2,7 @@
 
 - An effect is a small middleware: it may wait, answer itself, cut the line, or spoil the answer that it lets through.
 - Effects are frozen values without memory; which request they meet, and how often, is `faults.py`'s business.
+- Here they change what is said, and when; those that change how it goes out are in `deliveries.py`.
 - What a gateway says without being told is what the vendor's pages show for that status.
   https://developer.zuora.com/docs/guides/error-handling
 """
@@ -9,14 +10,16 @@
 from __future__ import annotations
 
 import asyncio
+import reprlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from email.utils import format_datetime, formatdate, parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Protocol
 
 from attrs import evolve, field, frozen
 
-from zuora_jobs.emulator.replies import HTML, JSON, Document, Reply, overlay
-from zuora_jobs.errors import ConfigurationError
+from zuora_jobs.emulator.replies import HTML, JSON, TOO_MANY_REQUESTS, Document, Reply, overlay, to_json
 
 Proceed = Callable[[], Awaitable[Reply]]
 
@@ -38,6 +41,8 @@ class Answer:
     """None: what Zuora or its gateway would say with such a status."""
     headers: Mapping[str, str] = field(factory=dict)
     content_type: str | None = None
+    bare: bool = False
+    """Without the headers that every answer of Zuora's bears: limits, request id."""
 
     async def strike(self, proceed: Proceed) -> Reply:  # noqa: ARG002 - the request goes no further
         """Answer without asking anybody."""
@@ -45,7 +50,7 @@ class Answer:
         body = usual if self.body is None else self.body
         kind = self.content_type or (usual_type if self.body is None else JSON if isinstance(body, Mapping) else HTML)
         content = body.encode() if isinstance(body, str) else dict(body) if isinstance(body, Mapping) else body
-        return Reply(self.status, content, self.headers, kind)
+        return Reply(self.status, content, self.headers, kind, bare=self.bare)
 
 
 _PHRASES: Mapping[int, str] = {status.value: status.phrase for status in HTTPStatus}
@@ -62,29 +67,21 @@ def _usual_body(status: int) -> tuple[str | Document, str]:
 
 
 @frozen
-class Truncate:
-    """Promise the whole body, send a part, cut the connection."""
+class RetryAt:
+    """Refuse as a throttle that names a moment: Retry-After is an HTTP date, *seconds* after the answer's own Date.
 
-    keep: float = 0.5
-    """The share of the body that is sent, from 0 up to, and without, 1."""
+    Both are set here, so that they differ by just that, however long the answer is on its way. Wall-clock time, like
+    the Date of any other answer.
+    """
 
-    def __attrs_post_init__(self) -> None:
-        if not 0 <= self.keep < 1:
-            msg = f"a truncated answer keeps a share from 0 up to, and without, 1, not {self.keep!r}"
-            raise ConfigurationError(msg)
+    seconds: float = 2.0
 
     async def strike(self, proceed: Proceed) -> Reply:
-        """Shorten the answer."""
-        return evolve(await proceed(), sent=self.keep)
-
-
-@frozen
-class Drop:
-    """Cut the connection without a word."""
-
-    async def strike(self, proceed: Proceed) -> Reply:  # noqa: ARG002 - the request goes no further
-        """Say nothing."""
-        return Reply(dropped=True)
+        """Answer without asking anybody."""
+        now = parsedate_to_datetime(formatdate(usegmt=True))
+        moments = {"Date": now, "Retry-After": now + timedelta(seconds=self.seconds)}
+        headers = {name: format_datetime(moment, usegmt=True) for name, moment in moments.items()}
+        return await Answer(TOO_MANY_REQUESTS, headers=headers).strike(proceed)
 
 
 @frozen
@@ -109,6 +106,10 @@ class Hang:
         return await proceed()
 
 
+def _as_bytes(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text
+
+
 @frozen
 class Patch:
     """Change the JSON document on its way out. An answer that is no JSON document passes unchanged."""
@@ -116,6 +117,8 @@ class Patch:
     fields: Mapping[str, Any] = field(factory=dict)
     remove: Sequence[str] = ()
     """Top-level names to leave out."""
+    raw: bytes = field(default=b"", converter=_as_bytes, repr=reprlib.repr)
+    """Members to write after all others as they stand: for what no document can hold, such as one name twice."""
 
     async def strike(self, proceed: Proceed) -> Reply:
         """Edit the answer."""
@@ -123,7 +126,10 @@ class Patch:
         if isinstance(reply.body, bytes):
             return reply
         kept = {name: value for name, value in reply.body.items() if name not in self.remove}
-        return evolve(reply, body=overlay(kept, self.fields))
+        document = overlay(kept, self.fields)
+        if not self.raw:
+            return evolve(reply, body=document)
+        return evolve(reply, body=to_json(document)[:-1] + (b", " if document else b"") + self.raw + b"}")
 
 
 @frozen
@@ -135,3 +141,16 @@ class Retype:
     async def strike(self, proceed: Proceed) -> Reply:
         """Relabel the answer."""
         return evolve(await proceed(), content_type=self.content_type)
+
+
+@frozen
+class Relabel:
+    """Send the right body under other headers."""
+
+    headers: Mapping[str, str]
+    """Laid over the answer's own. A body that is given a Content-Encoding here is sent as it is, and not encoded."""
+
+    async def strike(self, proceed: Proceed) -> Reply:
+        """Relabel the answer."""
+        reply = await proceed()
+        return evolve(reply, headers={**reply.headers, **self.headers})

@@ -14,13 +14,25 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from zuora_jobs.emulator.effects import Answer, Delay, Drop, Effect, Hang, Patch, Retype, Truncate
-from zuora_jobs.emulator.replies import JSON
+from zuora_jobs.emulator.deliveries import Bomb, Drop, EndlessHeaders, Flood, Reset, Trickle, Truncate
+from zuora_jobs.emulator.effects import Answer, Delay, Effect, Hang, Patch, Relabel, RetryAt, Retype
+from zuora_jobs.emulator.limits import TOO_CROWDED
+from zuora_jobs.emulator.replies import CODE_CONCURRENCY, JSON
 from zuora_jobs.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Mapping
+
+YEAR = 365 * 86_400
+"""Seconds."""
+DEPTH = 100_000
+"""Of nested arrays: a hundred times what Python's recursion limit allows."""
+
+
+def _refusing(code: int, message: str) -> Answer:
+    return Answer(200, {"success": False, "reasons": [{"code": code, "message": message}]})
+
 
 NAMED: Mapping[str, Effect] = {
     "unavailable": Answer(503),
@@ -29,13 +41,41 @@ NAMED: Mapping[str, Effect] = {
     "gateway-timeout": Answer(504),
     "unauthorized": Answer(401),
     "no-user-info": Answer(401, {"message": "Failed to get user info"}),
+    "redirect": Answer(302, "", {"Location": "https://elsewhere.invalid/login"}),
     "throttled": Answer(429, headers={"Retry-After": "5"}),
-    "lock-contention": Answer(200, {"success": False, "reasons": [{"code": 50000050, "message": "Lock contention"}]}),
+    "throttled-bare": Answer(429, bare=True),
+    "throttled-date": RetryAt(2.0),
+    "throttled-absurd": Answer(429, headers={"Retry-After": str(YEAR)}),
+    "throttled-garbled": Answer(429, headers={"Retry-After": "soon"}),
+    "concurrency": Answer(
+        429,
+        {"reasons": [{"code": CODE_CONCURRENCY, "message": TOO_CROWDED}]},
+        {
+            "Concurrency-Limit-Type": "Default",
+            "Concurrency-Limit-Limit": "40",
+            "Concurrency-Limit-Remaining": "0",
+            "Retry-After": "120",
+        },
+    ),
+    "lock-contention": _refusing(50000050, "Lock contention"),
+    "internal-code": _refusing(50000060, "Internal error"),
+    "temporary-code": _refusing(50000061, "Temporary error"),
+    "external-code": _refusing(50000099, "Error in an external system"),
     "truncated": Truncate(),
     "dropped": Drop(),
+    "reset": Reset(),
+    "trickle": Trickle(),
+    "endless-headers": EndlessHeaders(),
+    "oversized": Flood(),
+    "bomb": Bomb(),
+    "not-gzip": Relabel({"Content-Encoding": "gzip"}),
     "slow": Delay(5.0),
     "hang": Hang(),
     "invalid-json": Answer(200, b'{"id": "2c92', content_type=JSON),
+    "invalid-utf8": Patch(raw=b'"note": "\xff\xfe"'),
+    "duplicate-keys": Patch(remove=("status",), raw=b'"status": "Processing", "status": "Completed"'),
+    "nan": Patch(raw=b'"size": NaN'),
+    "deep": Patch(raw=b'"nested": ' + b"[" * DEPTH + b"]" * DEPTH),
     "html": Answer(200, "<html><body>Scheduled maintenance</body></html>"),
     "empty": Answer(200, b"", content_type=JSON),
     "wrong-type": Retype(),
@@ -45,12 +85,19 @@ NAMED: Mapping[str, Effect] = {
 
 EFFECTS: Mapping[str, Callable[..., Effect]] = {
     "answer": Answer,
-    "truncate": Truncate,
-    "drop": Drop,
+    "retry-at": RetryAt,
     "delay": Delay,
     "hang": Hang,
     "patch": Patch,
     "retype": Retype,
+    "relabel": Relabel,
+    "truncate": Truncate,
+    "drop": Drop,
+    "reset": Reset,
+    "trickle": Trickle,
+    "endless-headers": EndlessHeaders,
+    "flood": Flood,
+    "bomb": Bomb,
 }
 """The effects by the names that scenario files use."""
 

@@ -43,7 +43,7 @@ async def take(zuora: Emulator, call: Call) -> Reply:
         readings = [*_rates(zuora, route, now), *([crowded] if crowded else [])]
         refusal = next((reading.refusal for reading in readings if reading.refusal), None)
         reply = refusal or await _strike(zuora, route, key, call)
-        return evolve(reply, headers={**_headers(route, call, readings), **reply.headers})
+        return reply if reply.bare else evolve(reply, headers={**_headers(route, call, readings), **reply.headers})
     finally:
         if crowded:
             zuora.crowd.leave()

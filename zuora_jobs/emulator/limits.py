@@ -113,6 +113,9 @@ class RateLimiter:
         return Reading(headers, throttled(CODE_RATE, text) if refused else None)
 
 
+TOO_CROWDED = "The number of concurrent requests has exceeded the limit, please retry later"
+
+
 class Crowd:
     """Counts requests that are being answered at one time."""
 
@@ -135,8 +138,7 @@ class Crowd:
         }
         if self.present <= self.limit:
             return Reading(headers, None)
-        text = "The number of concurrent requests has exceeded the limit, please retry later"
-        return Reading(headers, throttled(CODE_CONCURRENCY, text, Retry_After=f"{self.retry_after:g}"))
+        return Reading(headers, throttled(CODE_CONCURRENCY, TOO_CROWDED, Retry_After=f"{self.retry_after:g}"))
 
     def leave(self) -> None:
         """Count one out."""

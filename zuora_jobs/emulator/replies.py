@@ -4,14 +4,15 @@
   https://developer.zuora.com/docs/guides/error-handling  https://developer.zuora.com/docs/guides/error-codes
 - Codes are text where the status tells of the error, and numbers in bodies under HTTP 200, as they have been seen.
 - Money is exact: a Decimal is written digit for digit.
+- An answer goes out at once and whole, unless it brings a `Delivery` of its own, which is given the line to play with.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import field, frozen
 
@@ -41,6 +42,30 @@ CODE_NOT_FOUND = 50000040
 CODE_METHOD = "50000045"
 
 
+class Line(Protocol):
+    """The connection that an answer goes out on."""
+
+    async def begin(self, length: int | None) -> None:
+        """Announce status and headers, and a body of *length* bytes; None: of a length that its end will tell."""
+        ...
+
+    async def send(self, piece: bytes) -> None:
+        """Send a piece of the body, or raw bytes if nothing was begun; wait here while the client is slow to read."""
+        ...
+
+    def hang_up(self) -> None:
+        """Close the connection once everything sent has left."""
+        ...
+
+    def reset(self) -> None:
+        """Break the connection off (RST)."""
+        ...
+
+
+Delivery = Callable[[Line, bytes], Awaitable[None]]
+"""Sends an answer, given the line and the body's bytes as they would go out (compressed, perhaps)."""
+
+
 @frozen
 class Reply:
     """An answer on its way out."""
@@ -52,10 +77,12 @@ class Reply:
     content_type: str = JSON
     handle: str | None = None
     """The job it is about, for the log."""
-    sent: float = 1.0
-    """How much of the body goes out before the connection is cut; 1 is all of it, and no cut."""
+    delivery: Delivery | None = None
+    """How it goes out, if not at once and whole."""
     dropped: bool = False
-    """Cut the connection instead of answering."""
+    """No status is ever heard, whatever the delivery does; the log has none then."""
+    bare: bool = False
+    """It is said by something in front of Zuora, and has none of the headers that every answer of Zuora's bears."""
 
     def content(self) -> bytes:
         """The body as bytes."""

@@ -1,7 +1,8 @@
 """Where the emulator meets the network: the only importer of aiohttp here.
 
 - It serves on the running loop, so that client and emulator share one time, virtual or not.
-- Leaving `running()` takes no time: handlers that still sleep are cancelled, and nothing outlives the block.
+- Leaving `running()` takes no time: handlers that still sleep or send are cancelled, and nothing outlives the block,
+  not even what a client was slow to read.
 - Bodies over 1000 bytes are compressed for those who accept gzip, as every page of the vendor's says.
 """
 
@@ -10,9 +11,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import socket
+import struct
 from typing import TYPE_CHECKING, Any, Literal
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 from zuora_jobs.emulator.clock import EPOCH
 from zuora_jobs.emulator.gateway import take
@@ -33,6 +37,8 @@ BACKLOG = 16_384
 COMPRESSED_ABOVE = 1000
 COMPRESSED = frozenset({JSON, XML, HTML, CSV, "text/plain"})
 COMPRESSION_LEVEL = 1
+LINGER_NOT = struct.pack("ii", 1, 0)
+"""SO_LINGER: closing throws away what was not sent, and says RST instead of FIN."""
 
 
 @contextlib.asynccontextmanager
@@ -104,8 +110,11 @@ async def running(
             handler.zuora.load_scenario(scenario)
         yield handler.zuora
     finally:
+        lines = [connection.transport for connection in server.connections]
         await handler.stop()
         await runner.cleanup()
+        for line in filter(None, lines):
+            line.abort()  # cleanup() closes it, but then it would wait for the client to read what was sent so far
 
 
 def _url(address: Any) -> str:
@@ -143,25 +152,49 @@ class _Handler:
 
 
 async def _send(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
-    if reply.dropped:
-        _hang_up(request)
-        return web.Response()
-    headers = {**reply.headers, "Content-Type": reply.content_type}
+    headers = CIMultiDict(reply.headers)
+    headers["Content-Type"] = reply.content_type
     content = reply.content()
     accepts_gzip = "gzip" in request.headers.get("Accept-Encoding", "").lower()
-    if len(content) > COMPRESSED_ABOVE and accepts_gzip and reply.content_type in COMPRESSED:
+    worthwhile = len(content) > COMPRESSED_ABOVE and reply.content_type in COMPRESSED
+    if worthwhile and accepts_gzip and "Content-Encoding" not in headers:
         content = gzip.compress(content, COMPRESSION_LEVEL, mtime=0)
         headers["Content-Encoding"] = "gzip"
-    if reply.sent >= 1:
-        return web.Response(status=reply.status, headers=headers, body=content)
-    response = web.StreamResponse(status=reply.status, headers=headers)
-    response.content_length = len(content)
-    await response.prepare(request)
-    await response.write(content[: int(len(content) * reply.sent)])
-    _hang_up(request)
+    delivery = reply.delivery
+    options: dict[str, Any] = {"status": reply.status, "headers": headers}
+    response = web.StreamResponse(**options) if delivery else web.Response(**options, body=content)
+    with contextlib.suppress(ConnectionError):  # the client hung up
+        if delivery:
+            await delivery(_Line(request, response), content)
+        else:  # from here, not by aiohttp afterwards, so that stop() also ends an answer that nobody reads
+            await response.prepare(request)
+            await response.write_eof()
     return response
 
 
-def _hang_up(request: web.BaseRequest) -> None:
-    if request.transport is not None:
-        request.transport.close()
+class _Line:
+    """The connection of one request, for a delivery to play with."""
+
+    def __init__(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        self._request = request
+        self._response = response
+
+    async def begin(self, length: int | None) -> None:
+        if length is None:
+            self._response.enable_chunked_encoding()
+        else:
+            self._response.content_length = length
+        await self._response.prepare(self._request)
+
+    async def send(self, piece: bytes) -> None:
+        await self._request.writer.write(piece)
+
+    def hang_up(self) -> None:
+        if self._request.transport is not None:
+            self._request.transport.close()
+
+    def reset(self) -> None:
+        if self._request.transport is not None:
+            line = self._request.transport.get_extra_info("socket")
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+            self._request.transport.abort()

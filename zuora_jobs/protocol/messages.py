@@ -31,6 +31,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LONGEST_IDEMPOTENCY_KEY: Final = 255
+
+QUICK: Final = 30.0
+"""Seconds for what Zuora only has to look up: how a job stands, a token. Only slow calls get the whole request timeout."""
+
+LONGEST_WINDOW: Final = 86_400.0
+"""Seconds of the longest window in which Zuora counts requests."""
+
 _FIELD_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 _TITLE: Final = re.compile(rb"<title[^>]*>\s*([^<]{1,80})", re.IGNORECASE)
 
@@ -49,6 +56,8 @@ class Request:
     authorization: str | None = field(default=None, repr=False)
     kind: JobKind[Any] | None = None
     """The family whose document is asked for; None where no job is."""
+    at_most: float | None = None
+    """Seconds for the whole answer, where that is less than the settings allow; None: as they say."""
     permit: Any = field(default=None, repr=False, eq=False)
     """A place in the budget that has been taken for this request (`transport/limits.py`); None: it has still to be."""
 
@@ -75,6 +84,8 @@ class Response:
     headers: Mapping[str, str] = field(repr=False)
     """Looked up by lower-case names: of lower case, or ignoring case."""
     body: bytes = field(repr=False)
+    _judged: list[ZuoraJobsError | None] = field(factory=list, init=False, repr=False, eq=False)
+    """What `fault` has found: each layer asks, and the answer is read once."""
 
     @cached_property
     def json(self) -> Any:
@@ -99,7 +110,8 @@ def job_headers(settings: Settings, kind: JobKind[Any]) -> dict[str, str]:
 
 def job_request(handle: JobHandle[Any], headers: Mapping[str, str], permit: object = None) -> Request:
     """Ask how a job stands. Wire: GET, the path in its kind's row."""
-    return Request("GET", handle.kind.watch.format(id=handle.id), headers=headers, kind=handle.kind, permit=permit)
+    path = handle.kind.watch.format(id=handle.id)
+    return Request("GET", path, headers=headers, kind=handle.kind, at_most=QUICK, permit=permit)
 
 
 def cancel_request(handle: JobHandle[Any], headers: Mapping[str, str]) -> Request:
@@ -159,7 +171,7 @@ def token_request(settings: Settings) -> Request:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     if settings.track_id:
         headers["Zuora-Track-Id"] = settings.track_id
-    return Request("POST", "/oauth/token", headers=headers, body=urlencode(form).encode())
+    return Request("POST", "/oauth/token", headers=headers, body=urlencode(form).encode(), at_most=QUICK)
 
 
 def decipher(request: Request, response: Response, model: type[T]) -> T:
@@ -177,7 +189,14 @@ def decipher(request: Request, response: Response, model: type[T]) -> T:
 
 
 def fault(request: Request, response: Response) -> ZuoraJobsError | None:
-    """Tell what is wrong with an answer, or None when it is a document."""
+    """Tell what is wrong with an answer to *request*, or None when it is a document."""
+    judged = response._judged  # noqa: SLF001 - the other half of one mechanism
+    if not judged:
+        judged.append(_fault(request, response))
+    return judged[0]
+
+
+def _fault(request: Request, response: Response) -> ZuoraJobsError | None:
     try:
         document = response.json
     except MalformedResponse as error:
@@ -217,15 +236,16 @@ def retry_after(response: Response) -> float | None:
     """Tell how many seconds the server asks to wait; None where it does not, or what it says makes no sense.
 
     `Retry-After` in seconds or as a date (taken against the answer's own `Date`, so no clock is needed), or on a 429
-    `RateLimit-Reset`, in seconds.
+    `RateLimit-Reset`, in seconds. No window of Zuora's is longer than a day, so what is longer makes no sense.
     """
     asked = response.headers.get("retry-after")
     if asked is not None:
         seconds = as_seconds(asked)
         seconds = seconds if seconds is not None else _until(asked, response.headers.get("date"))
-        if seconds is not None:
+        if seconds is not None and seconds <= LONGEST_WINDOW:
             return seconds
-    return as_seconds(response.headers.get("ratelimit-reset")) if response.status == 429 else None  # noqa: PLR2004
+    reset = as_seconds(response.headers.get("ratelimit-reset")) if response.status == 429 else None  # noqa: PLR2004
+    return reset if reset is not None and reset <= LONGEST_WINDOW else None
 
 
 def asked_to_wait(error: ZuoraJobsError) -> float:

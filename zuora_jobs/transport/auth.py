@@ -5,6 +5,9 @@ or not, and shares what came of it; or that it is for him to fetch one. Whoever 
 fetching to the next; no task outlives anybody. There are no retries here: who asks again too early is told what is known.
 Moments are the loop's: a wrong clock on either side does not matter, since Zuora gives a lifetime and no date.
 
+A refusal is believed at once from a tenant that has never accepted us. One that has may have a bad minute: then a new
+token that is refused, or credentials that are, count as trouble that passes, until it has gone on for `DOUBT`.
+
 Source: https://developer.zuora.com/docs/guides/authentication
 """
 
@@ -16,7 +19,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
 
-from zuora_jobs.errors import ApiError, MalformedResponse, RateLimited, ServerError, Unauthorized, ZuoraJobsError
+from zuora_jobs.errors import (
+    ApiError,
+    MalformedResponse,
+    RateLimited,
+    ServerError,
+    TokenRefused,
+    Unauthorized,
+    ZuoraJobsError,
+)
 from zuora_jobs.protocol.messages import asked_to_wait, fault, passes_by_itself, token_request
 
 if TYPE_CHECKING:
@@ -29,8 +40,14 @@ if TYPE_CHECKING:
 MARGIN: Final = 300.0
 """Seconds before its end at which a token is renewed, as in Zuora's own sample; a tenth of its life if that is less."""
 
-RENEW_AGAIN: Final = 15.0
+RENEW_AGAIN: Final = 5.0
 """Seconds between two tries to renew a token, once the first few have failed."""
+
+DOUBT: Final = 60.0
+"""Seconds for which a tenant that has accepted us must refuse us to be believed."""
+
+FEWEST_REFUSALS: Final = 5
+"""Refusals that it takes as well: the machine may have slept between two."""
 
 REFUSAL_STANDS: Final = 60.0
 """Seconds for which credentials that were refused are not shown again: the answer is for all jobs alike."""
@@ -56,6 +73,12 @@ class Bearer:
         self._failure: ZuoraJobsError | None = None
         self._failures = 0
         self._ask_again_at = float("-inf")
+        self._welcome = False
+        """Whether a token of ours has ever been accepted."""
+        self._refusals = 0
+        """Of new tokens, or of the credentials, since anything was accepted."""
+        self._refused_since = 0.0
+        """When the first of them was."""
         self._lock = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -84,6 +107,35 @@ class Bearer:
             self._token = None
         return await self._renewed(seen)
 
+    def accepted(self) -> None:
+        """Take note that the tenant let us in."""
+        self._welcome = True
+        self._failures = self._refusals = 0
+
+    def refused(self, error: Unauthorized, seen: int) -> Unauthorized:
+        """Take note that a token that had just been renewed was refused with *error*; give what to make of it.
+
+        Args:
+            error: the tenant's answer.
+            seen: `renewals` when that token was given out.
+        """
+        now = asyncio.get_running_loop().time()
+        error = self._doubted(error, now)
+        if self.renewals == seen and not self._fixed:
+            self._token = None
+            self._failed(error, now)  # told to whoever comes, without another request, until it is time to ask again
+        return error
+
+    def _doubted(self, error: Unauthorized, now: float) -> Unauthorized:
+        """Tell a refusal by a tenant that may have a bad minute from one to be believed."""
+        self._refusals += 1
+        if self._refusals == 1:
+            self._refused_since = now
+        believed = self._refusals >= FEWEST_REFUSALS and now - self._refused_since >= DOUBT
+        if self._fixed or not self._welcome or believed:
+            return error
+        return TokenRefused(str(error), status=error.status, reasons=error.reasons, request_id=error.request_id)
+
     async def _renewed(self, seen: int) -> str:
         loop = asyncio.get_running_loop()
         async with self._lock:
@@ -103,14 +155,19 @@ class Bearer:
                 raise error
             self._take(response, asked_at=now)
         except ZuoraJobsError as error:
-            self._failure = error
-            self._failures += 1
-            self._ask_again_at = now + _pause(error, self._failures)
+            self._failed(self._doubted(error, now) if isinstance(error, Unauthorized) else error, now)
         else:
             self._failure = None
-            self._failures = 0
+            if not self._refusals:
+                self._failures = 0
             self._ask_again_at = float("-inf")
         self.renewals += 1
+
+    def _failed(self, error: ZuoraJobsError, now: float) -> None:
+        self._failure = error
+        self._failure.sent = False  # what needs a token, that is
+        self._failures += 1
+        self._ask_again_at = now + _pause(error, self._failures)
 
     def _take(self, response: Response, asked_at: float) -> None:
         document: dict[str, Any] = response.json if isinstance(response.json, dict) else {}
@@ -128,7 +185,7 @@ class Bearer:
 
 def _pause(error: ZuoraJobsError, failures: int) -> float:
     """Give the seconds until it is worth while to ask again: the server's own, or 1, 2, 4 … up to RENEW_AGAIN."""
-    if isinstance(error, ApiError) and not isinstance(error, RateLimited | ServerError):
+    if isinstance(error, ApiError) and not isinstance(error, RateLimited | ServerError | TokenRefused):
         return REFUSAL_STANDS
     return max(asked_to_wait(error), min(RENEW_AGAIN, 2.0 ** min(failures - 1, 10)))
 
@@ -141,25 +198,34 @@ def _seconds(value: object) -> float | None:
     return seconds if seconds is not None and isfinite(seconds) and seconds > 0 else None
 
 
-def is_about_the_token(request: Request, response: Response) -> bool:
-    """Tell whether an answer, under whatever HTTP status, says that the token is no good."""
-    if response.status not in {200, 401}:
-        return False
+def about_the_token(request: Request, response: Response) -> Unauthorized | None:
+    """Give what an answer, under whatever HTTP status, says against the token; None where it says nothing of it."""
     error = fault(request, response)
-    return isinstance(error, Unauthorized) and not passes_by_itself(error)
+    if isinstance(error, Unauthorized) and error.status in {200, 401} and not passes_by_itself(error):
+        return error
+    return None
 
 
 def authorized(send: Send, bearer: Bearer) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-    """Send each request with the token, and once more with a new one where Zuora refuses the old."""
+    """Send each request with the token, and once more with a new one where Zuora refuses the old.
+
+    Raises:
+        TokenRefused: the new one was refused as well, though others have been accepted.
+    """
 
     async def send_with_token(request: Request) -> Response:
-        token = await bearer.token()
+        token: str | None = await bearer.token()
         seen = bearer.renewals
         response = await send(evolve(request, authorization=f"Bearer {token}"))
-        if is_about_the_token(request, response):
-            fresh = await bearer.after(seen)
-            if fresh is not None:
-                response = await send(evolve(request, authorization=f"Bearer {fresh}"))
+        if about_the_token(request, response) and (token := await bearer.after(seen)) is not None:
+            seen = bearer.renewals
+            response = await send(evolve(request, authorization=f"Bearer {token}"))
+        if error := about_the_token(request, response):
+            error = bearer.refused(error, seen)
+            if isinstance(error, TokenRefused):
+                raise error
+        elif fault(request, response) is None:
+            bearer.accepted()
         return response
 
     return send_with_token

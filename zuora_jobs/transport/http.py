@@ -5,6 +5,7 @@ Rules of this file:
    (`limits.py`) bounds what is in flight; a request's time runs from the moment it is sent.
 2. No redirects, no cookies, no proxies from the environment: the token goes to the configured host or nowhere.
 3. aiohttp's errors end here; each becomes a TransportError whose text holds no header and no body.
+4. Whatever is sent back takes bounded memory and time: headers by aiohttp's own limits, bodies by `bodies.py`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from typing import TYPE_CHECKING, Final, Self
 import aiohttp
 from yarl import URL
 
-from zuora_jobs.errors import ConnectionFailed, ResponseTimeout, TransportError, WatcherClosed
+from zuora_jobs.errors import ConnectionFailed, MalformedResponse, ResponseTimeout, WatcherClosed, ZuoraJobsError
 from zuora_jobs.protocol.messages import Request, Response
+from zuora_jobs.transport.bodies import LARGEST, TooLarge, Undecodable, read_body
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -49,6 +51,7 @@ class HttpTransport:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE),
             cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
             headers={"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "zuora_jobs"},
         )
@@ -67,31 +70,38 @@ class HttpTransport:
         Raises:
             ConnectionFailed: refused, reset, or cut before the whole answer was there.
             ResponseTimeout: the whole answer was not there in time.
+            MalformedResponse: it is larger than any answer of Zuora's, or not compressed as it says.
         """
         if self._session is None:
             message = "the client is closed: use it inside its `async with`"
             raise WatcherClosed(message)
         url = self._base + request.path + ("?" + request.query if request.query else "")
         headers, body = _with_body(request)
+        what = f"{request.method} {request.path}"
+        timeout = min(self._request_timeout, request.at_most or self._request_timeout)
         try:
             async with (
-                asyncio.timeout(self._request_timeout),
+                asyncio.timeout(timeout),
                 self._session.request(
                     request.method, URL(url, encoded=True), headers=headers, data=body, allow_redirects=False
                 ) as answer,
             ):
-                response = Response(answer.status, answer.headers, await answer.read())
-                log.debug("%s %s: HTTP %d, %d bytes", request.method, request.path, response.status, len(response.body))
+                content = await read_body(answer.content.readany, answer.headers.get("Content-Encoding", ""))
+                response = Response(answer.status, answer.headers, content)
+                log.debug("%s: HTTP %d, %d bytes", what, response.status, len(response.body))
                 return response
         except _NEVER_SENT as error:
-            message = f"{request.method} {request.path}: no connection to {self._base}: {_cause(error)}"
-            failure: TransportError = ConnectionFailed(message, sent=False)
+            message = f"{what}: no connection to {self._base}: {_cause(error)}"
+            failure: ZuoraJobsError = ConnectionFailed(message, sent=False)
         except TimeoutError:
-            message = f"{request.method} {request.path}: no whole answer within {self._request_timeout:g} s"
-            failure = ResponseTimeout(message)
+            failure = ResponseTimeout(f"{what}: no whole answer within {timeout:g} s")
+        except TooLarge:
+            problem = f"more than {LARGEST} bytes"
+            failure = MalformedResponse(f"{what}: the answer has {problem}", problems=[problem])
+        except Undecodable:
+            failure = MalformedResponse(f"{what}: the answer is not compressed as it says, or cut short")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            message = f"{request.method} {request.path}: the connection failed: {_cause(error)}"
-            failure = ConnectionFailed(message)
+            failure = ConnectionFailed(f"{what}: the connection failed: {_cause(error)}")
         # not above, where the library's error, which has the Authorization in it, would become its context
         raise failure
 

@@ -1,114 +1,54 @@
-"""What all watchers of a client may spend together, fed by the server's own headers.
+"""The queue at the gate: who waits for a place in the budget, and how the answers teach the gate.
 
-`Gate` is a pure state machine: moments in, decisions out. `Limiter` waits for it, on the loop's clock; whoever came
-first goes first. A request holds a `Permit` while it is in flight.
+`Gate` decides, `Limiter` waits for it on the loop's clock; whoever came first goes first. A request holds a `Permit` while
+it is in flight. What an answer says, it says to all: a wait is waited once for the client, not once for each job.
 
-Sources: https://developer.zuora.com/docs/guides/rate-limits (RateLimit-Limit, -Remaining, -Reset in seconds; 40 requests
-at once a tenant; Retry-After on a 429).
+Sources: https://developer.zuora.com/docs/guides/rate-limits; Retry-After on a 429 or 503,
+https://developer.zuora.com/docs/guides/error-handling.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from copy import copy
 from typing import TYPE_CHECKING, Final, Self
-from urllib.parse import urlsplit
 
-from attrs import define, evolve, field, frozen
+from attrs import evolve
 
-from zuora_jobs.checks import is_number, is_whole
-from zuora_jobs.errors import WatcherClosed
-from zuora_jobs.protocol.messages import Response, as_seconds, retry_after
-from zuora_jobs.timing import LONGEST_HOLD, TICK
+from zuora_jobs.errors import RateLimited, WatcherClosed, ZuoraJobsError
+from zuora_jobs.protocol.messages import as_seconds, asked_to_wait, fault, retry_after
+from zuora_jobs.timing import TICK
+from zuora_jobs.transport.gate import Budget, Gate
+from zuora_jobs.transport.retry import Verdict, nobody_home, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from zuora_jobs.protocol.messages import Request
+    from zuora_jobs.protocol.messages import Request, Response
     from zuora_jobs.transport import Send
 
-BURST: Final = 0.02
-"""Seconds of unused rate that may be spent at once: makes up for late wake-ups, and for nothing else."""
+__all__ = ["Budget", "Limiter", "Permit", "in_turn", "limited"]
 
 _WORTH_TELLING: Final = 1.0
 """Seconds by which a wait that has been told must grow to be told again."""
 
-_AT_ONCE: Final = 20
-"""Half of the 40 that Zuora allows a tenant, whose other integrations need the rest."""
+LONGEST_GUESS: Final = 30.0
+"""Seconds to wait at most where the server refuses time and again and never says for how long."""
 
-_API_SANDBOXES: Final = frozenset(
-    {"rest.apisandbox.zuora.com", "rest.sandbox.na.zuora.com", "rest.sandbox.eu.zuora.com"}
-)
-
-
-@frozen
-class Budget:
-    """What all watchers of one client may spend together.
-
-    Args:
-        rate: requests a second, evenly spread.
-        concurrency: requests in flight at once.
-
-    Raises:
-        ConfigurationError: one of them is no such number.
-    """
-
-    rate: float = field(default=100.0, validator=is_number(above=0))
-    concurrency: int = field(default=_AT_ONCE, validator=is_whole(least=1))
-
-    @classmethod
-    def for_tenant(cls, base_url: str) -> Self:
-        """Give the default for a tenant: an eighth of production's 833 requests a second, a quarter of a sandbox's 41.
-
-        A Developer Sandbox shares its host with Central Sandboxes and has a quarter of their rate (208 a second), so
-        the one figure suits both. The daily quotas (10,000 in an API Sandbox) are not spread over the day.
-        """
-        return cls(rate=10.0 if urlsplit(base_url).hostname in _API_SANDBOXES else 100.0)
-
-
-@define
-class Gate:
-    """When the next request may go: pure, and told the time.
-
-    Invariants: at most `budget.concurrency` are in flight; in any span of s seconds at most
-    `1 + (s + BURST) * budget.rate` have been let go; none before `held_until`.
-    """
-
-    budget: Budget
-    in_flight: int = 0
-    held_until: float = float("-inf")
-    """The server asked us to wait until then."""
-    _next: float = float("-inf")
-    """The moment at which the next request would be exactly on rate."""
-
-    def opens_at(self, now: float) -> float | None:
-        """Tell when a request may go: a moment not after *now* means at once; None: when one in flight has ended."""
-        if self.in_flight >= self.budget.concurrency:
-            return None
-        early = BURST if self.budget.rate * BURST >= 1 else 0.0
-        return max(self.held_until, self._next - early, now)
-
-    def enter(self, now: float) -> None:
-        """Let one go; only when `opens_at(now)` is not after *now*."""
-        self.in_flight += 1
-        self._next = max(self._next, now) + 1 / self.budget.rate
-
-    def leave(self) -> None:
-        """One has ended."""
-        self.in_flight -= 1
-
-    def hold(self, now: float, seconds: float) -> None:
-        """Let none go for so long; a shorter wait than the one in force changes nothing."""
-        self.held_until = max(self.held_until, now + min(seconds, LONGEST_HOLD))
+_AT_ONCE_CODE: Final = "50000070"
+"""Zuora's code of a refusal for requests at once; the one for a rate is 70."""
 
 
 class Permit:
     """One request's place in the budget: spent once, given back once."""
 
-    __slots__ = ("_limiter", "_spent")
+    __slots__ = ("_limiter", "_spent", "given_at")
 
-    def __init__(self, limiter: Limiter) -> None:
+    def __init__(self, limiter: Limiter, given_at: float) -> None:
+        self.given_at = given_at
+        """When, on the loop's clock."""
         self._limiter: Limiter | None = limiter
         self._spent = False
 
@@ -143,18 +83,31 @@ class Limiter:
         """Told the seconds whenever the server makes everybody wait."""
         self.requests = 0
         """How many have been let go."""
+        self.refusals = 0
+        """How many of them were refused for want of quota."""
         self.held_seconds = 0.0
         """How long the server has made everybody wait, in all."""
-        self._waiters: OrderedDict[asyncio.Future[None], None] = OrderedDict()
+        self._waiters: OrderedDict[asyncio.Future[float], None] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     def __repr__(self) -> str:
         gate = self.gate
-        return f"<Limiter {gate.in_flight}/{gate.budget.concurrency} in flight, {len(self._waiters)} waiting>"
+        state = ", nobody answers" if gate.breaker.is_open else ""
+        return f"<Limiter {gate.in_flight}/{gate.budget.concurrency} in flight, {len(self._waiters)} waiting{state}>"
+
+    @property
+    def rate(self) -> float:
+        """Requests a second that may go at present."""
+        return self.gate.rate(asyncio.get_running_loop().time())
 
     async def acquire(self) -> Permit:
-        """Wait for a place in the budget. Cancelled meanwhile, it leaves nothing behind."""
+        """Wait for a place in the budget. Cancelled meanwhile, it leaves nothing behind.
+
+        Raises:
+            WatcherClosed: the client is closed.
+            ZuoraJobsError: nobody answers: what came of the request that went to see.
+        """
         if self._closed:
             message = "the client is closed: use it inside its `async with`"
             raise WatcherClosed(message)
@@ -162,12 +115,12 @@ class Limiter:
         now = loop.time()
         if not self._waiters and (opens := self.gate.opens_at(now)) is not None and opens <= now + TICK:
             self._enter(now)
-            return Permit(self)
-        waiter: asyncio.Future[None] = loop.create_future()
+            return Permit(self, now)
+        waiter: asyncio.Future[float] = loop.create_future()
         self._waiters[waiter] = None
         self._let_go()
         try:
-            await waiter
+            given_at = await waiter
         except asyncio.CancelledError:
             if waiter in self._waiters:
                 del self._waiters[waiter]
@@ -175,27 +128,58 @@ class Limiter:
             elif waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 self._leave()  # it was our turn in the very moment we gave up
             raise
-        return Permit(self)
+        return Permit(self, given_at)
 
-    def note(self, response: Response) -> None:
-        """Learn from an answer: wait where the server says so, once for all."""
-        headers = response.headers
-        if response.status in {429, 503}:
-            wait = retry_after(response)
-        elif as_seconds(headers.get("ratelimit-remaining")) == 0:
-            wait = as_seconds(headers.get("ratelimit-reset"))
+    def note(self, response: Response, *, error: ZuoraJobsError | None = None, sent_at: float | None = None) -> None:
+        """Learn from an answer: how fast to go on, and to wait where the server says so, once for all.
+
+        Args:
+            response: the answer.
+            error: what it was found to say, if it is no document.
+            sent_at: when its request was let go.
+        """
+        now = asyncio.get_running_loop().time()
+        gate, headers = self.gate, response.headers
+        gate.quota.note(headers, now, gate.in_flight)
+        gate.congestion.note(headers, now)
+        wait = 0.0
+        if response.status == 429 or isinstance(error, RateLimited):  # noqa: PLR2004
+            self._refused(response, error, now if sent_at is None else sent_at, now)
+            wait = retry_after(response) or self._guess()
         else:
-            return
-        if not wait:
-            return
+            gate.congestion.passed(all_at_once=gate.in_flight >= int(gate.congestion.at_once))
+            if response.status == 503:  # noqa: PLR2004
+                wait = retry_after(response) or 0.0
+        if as_seconds(headers.get("ratelimit-remaining")) == 0:
+            wait = wait or as_seconds(headers.get("ratelimit-reset")) or 0.0
+        if wait:
+            self.hold(wait)
+
+    def hold(self, seconds: float) -> None:
+        """Have everybody wait for so long, and tell who wants to know."""
         now = asyncio.get_running_loop().time()
         before = max(self.gate.held_until, now)
-        self.gate.hold(now, wait)
+        self.gate.hold(now, seconds)
         longer = self.gate.held_until - before
-        self.held_seconds += longer
+        self.held_seconds += max(0.0, longer)
         if longer > (_WORTH_TELLING if before > now else 0.0):  # those under way are all refused at once
             for tell in self.on_hold:
                 tell(self.gate.held_until - now)
+
+    def answered(self) -> None:
+        """Take note that somebody is there to answer."""
+        if self.gate.breaker.answered(asyncio.get_running_loop().time()):
+            self.gate.congestion.ease()
+
+    def unanswered(self, error: ZuoraJobsError, sent_at: float) -> None:
+        """Take note that a request, let go then, was answered by nobody, or could not be sent for want of a token."""
+        if isinstance(error, RateLimited):  # at the token endpoint: nothing goes without a token
+            self.hold(asked_to_wait(error))
+        if verdict(error) is Verdict.FINAL:
+            return
+        self.gate.breaker.failed(sent_at, asyncio.get_running_loop().time())
+        if self.gate.breaker.is_open:
+            self._tell_those_who_wait(error)
 
     def close(self) -> None:
         """Let nobody in any more, and tell those who wait."""
@@ -206,6 +190,30 @@ class Limiter:
             if not waiter.done():
                 waiter.set_exception(WatcherClosed("the client was closed"))
         self._waiters.clear()
+
+    def _refused(self, response: Response, error: ZuoraJobsError | None, sent_at: float, now: float) -> None:
+        self.refusals += 1
+        headers = response.headers
+        code = error.code if isinstance(error, RateLimited) else None
+        nobody_left = as_seconds(headers.get("concurrency-limit-remaining")) == 0
+        if code == _AT_ONCE_CODE or (nobody_left and as_seconds(headers.get("ratelimit-remaining")) != 0):
+            self.gate.congestion.refused_at_once(sent_at, now, self.gate.in_flight)
+        else:
+            self.gate.congestion.refused_for_rate(sent_at, now)
+
+    def _guess(self) -> float:
+        """How long to wait where the server does not say: not at all at first, then longer each time."""
+        again = self.gate.congestion.refused_in_a_row - 1
+        return min(LONGEST_GUESS, 0.5 * 2.0 ** min(again - 1, 10)) if again > 0 else 0.0
+
+    def _tell_those_who_wait(self, error: ZuoraJobsError) -> None:
+        """Give *error* to all whose request goes out no more than that one did: how long to try is theirs to decide."""
+        waiters = [waiter for waiter in self._waiters if not waiter.done()]
+        self._waiters.clear()
+        for waiter in waiters:
+            told = copy(error)
+            told.sent = False
+            waiter.set_exception(told)
 
     def _enter(self, now: float) -> None:
         self.gate.enter(now)
@@ -232,7 +240,7 @@ class Limiter:
             self._enter(now)
             waiter, _ = self._waiters.popitem(last=False)
             if not waiter.done():
-                waiter.set_result(None)
+                waiter.set_result(now)
             else:
                 self.gate.leave()  # cancelled, and not yet able to say so
 
@@ -243,7 +251,17 @@ def in_turn(send: Send, limiter: Limiter) -> Callable[[Request], Coroutine[Any, 
     async def send_with_permit(request: Request) -> Response:
         permit: Permit = request.permit or await limiter.acquire()
         with permit:
-            return await send(evolve(request, permit=permit))
+            try:
+                response = await send(evolve(request, permit=permit))
+            except ZuoraJobsError as error:
+                limiter.unanswered(error, permit.given_at)
+                raise
+            problem = fault(request, response)
+            if problem is not None and nobody_home(problem):
+                limiter.unanswered(problem, permit.given_at)
+            else:
+                limiter.answered()
+            return response
 
     return send_with_permit
 
@@ -257,7 +275,7 @@ def limited(send: Send, limiter: Limiter) -> Callable[[Request], Coroutine[Any, 
             permit = await limiter.acquire()
         with permit:
             response = await send(request)
-            limiter.note(response)
+            limiter.note(response, error=fault(request, response), sent_at=permit.given_at)
         return response
 
     return send_in_turn

@@ -21,11 +21,11 @@ from attrs import Attribute, define, field, frozen
 from zuora_jobs.checks import is_number, number
 from zuora_jobs.errors import (
     ApiError,
-    ConnectionFailed,
     MalformedResponse,
     RateLimited,
-    ResponseTimeout,
     ServerError,
+    TokenRefused,
+    TransportError,
     Unauthorized,
     ZuoraJobsError,
 )
@@ -57,8 +57,11 @@ class Verdict(Enum):
     """It would be the same again."""
 
 
-_AGAIN_CATEGORIES: Final = frozenset({50, 61, 99})
-_AGAIN_STATUSES: Final = frozenset({500, 502, 503, 504})
+_PASSING_CATEGORIES: Final = frozenset({50, 61, 99})
+_PASSING_STATUSES: Final = frozenset({500, 502, 503, 504})
+LONGEST_GAP: Final = 150.0
+"""Seconds between two failures that count as trouble at most: a request's longest timeout, and a delay."""
+
 _EARLIER: Final = 3
 """Errors before the last that are told with it."""
 
@@ -68,22 +71,45 @@ def verdict(error: ZuoraJobsError) -> Verdict:
     return next((then for kinds, when, then in _TABLE if isinstance(error, kinds) and when(error)), Verdict.FINAL)
 
 
+def nobody_home(error: ZuoraJobsError) -> bool:
+    """Tell whether an error says that the service is away, for all jobs alike, and nothing about this one."""
+    return any(isinstance(error, kinds) and when(error) for kinds, when in _NOBODY_HOME)
+
+
 def _always(_: Any) -> bool:
     return True
 
 
+def _is_redirect(error: ApiError) -> bool:
+    return 300 <= error.status < 400  # noqa: PLR2004
+
+
+def _no_json(error: MalformedResponse) -> bool:
+    """HTML, or cut short: a gateway's doing. JSON that is no document of ours has problems."""
+    return not error.problems
+
+
 _TABLE: Final[tuple[tuple[Any, Callable[[Any], object], Verdict], ...]] = (
-    (ConnectionFailed, _always, Verdict.AGAIN),
-    (ResponseTimeout, _always, Verdict.AGAIN),
+    (TransportError, _always, Verdict.AGAIN),
     (RateLimited, _always, Verdict.THROTTLED),
-    (ApiError, lambda error: error.categories & _AGAIN_CATEGORIES, Verdict.AGAIN),  # whatever HTTP says
-    (ServerError, lambda error: error.status in _AGAIN_STATUSES, Verdict.AGAIN),
+    (ApiError, lambda error: error.categories & _PASSING_CATEGORIES, Verdict.AGAIN),  # whatever HTTP says
+    (ServerError, lambda error: error.status in _PASSING_STATUSES, Verdict.AGAIN),
     (ServerError, _always, Verdict.BRIEFLY),  # code 60, or one of AQuA's internal errors, under another HTTP status
+    (ApiError, _is_redirect, Verdict.AGAIN),  # to a maintenance page, say; it is not followed
+    (TokenRefused, _always, Verdict.AGAIN),
     (Unauthorized, passes_by_itself, Verdict.AGAIN),
-    (MalformedResponse, lambda error: not error.problems, Verdict.AGAIN),  # HTML, or cut short: a gateway's doing
+    (MalformedResponse, _no_json, Verdict.AGAIN),
     (MalformedResponse, _always, Verdict.BRIEFLY),  # JSON, but no document
 )
 """In order: the first that matches says what to do; what matches nothing is final."""
+
+_NOBODY_HOME: Final[tuple[tuple[Any, Callable[[Any], object]], ...]] = (
+    (TransportError, _always),
+    (ServerError, lambda error: error.status in _PASSING_STATUSES),
+    (ApiError, _is_redirect),
+    (MalformedResponse, _no_json),
+    (TokenRefused, _always),
+)
 
 
 def _check_throttled(_: Any, attribute: Attribute[Any], value: float | None) -> None:
@@ -131,8 +157,7 @@ def delay_before_retry(error: ZuoraJobsError, jittered: float) -> float:
 
 def may_send_again(request: Request, error: ZuoraJobsError) -> bool:
     """Tell whether sending *request* again cannot do twice what should be done once."""
-    never_sent = isinstance(error, ConnectionFailed) and not error.sent
-    return request.may_be_repeated or never_sent
+    return request.may_be_repeated or not error.sent
 
 
 @define
@@ -141,29 +166,32 @@ class Trouble:
 
     attempts: int = 0
     last: ZuoraJobsError | None = None
-    _lost_since: float | None = None
-    _verdict: Verdict | None = None
-    _verdict_since: float = 0.0
+    _lasting: float = 0.0
+    """Seconds without an answer."""
+    _same: float = 0.0
+    """Seconds of the same verdict."""
+    _counted_to: float = float("inf")
 
     def add(self, error: ZuoraJobsError, now: float) -> float:
         """Take note of a failure; give the seconds for which it has been like that.
 
-        An outage lasts since the first failure in the row, less what the server asked us to wait. Whoever throttles us
-        has not gone away, so that begins anew; and what may be an answer counts only while it is the same answer.
+        An outage lasts since the first failure in the row. Whoever throttles us has not gone away, so that begins anew;
+        and what may be an answer counts only while it is the same answer. What the server asked us to wait is no part of
+        it, unless it throttles us; nor is more than `LONGEST_GAP` between two failures: then nobody was asking, since
+        the machine slept, or others had their turn.
         """
         then = verdict(error)
+        throttled = then is Verdict.THROTTLED
+        before = verdict(self.last) if self.last is not None else None
+        same = then is before
+        passed = max(0.0, now - self._counted_to) if same or before is not Verdict.THROTTLED else 0.0
+        passed = passed if throttled else min(passed, LONGEST_GAP)
+        self._same = self._same + passed if same else 0.0
+        self._lasting = 0.0 if throttled else self._lasting + passed
+        self._counted_to = now if throttled else now + asked_to_wait(error)
         self.attempts += 1
         self.last = error
-        if then is not self._verdict:
-            self._verdict, self._verdict_since = then, now
-        if then is Verdict.THROTTLED:
-            self._lost_since = None
-            return now - self._verdict_since
-        if self._lost_since is None:
-            self._lost_since = now
-        lasting = now - (self._lost_since if then is Verdict.AGAIN else self._verdict_since)
-        self._lost_since += asked_to_wait(error)
-        return max(0.0, lasting)
+        return self._lasting if then is Verdict.AGAIN else self._same
 
 
 async def persist(

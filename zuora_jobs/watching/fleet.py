@@ -12,18 +12,10 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from zuora_jobs.errors import (
-    MalformedResponse,
-    ServerError,
-    TransportError,
-    UnknownStatus,
-    WatcherClosed,
-    WatchTimedOut,
-    ZuoraJobsError,
-)
+from zuora_jobs.errors import UnknownStatus, WatcherClosed, WatchTimedOut, ZuoraJobsError
 from zuora_jobs.protocol.messages import one_line
 from zuora_jobs.timing import TICK
-from zuora_jobs.transport.retry import Trouble, Verdict, delay_before_retry, verdict
+from zuora_jobs.transport.retry import Trouble, Verdict, delay_before_retry, nobody_home, verdict
 from zuora_jobs.watching.events import CancelRefused, Finished, Observed, Retrying, StatusChanged, UnknownStatusSeen
 from zuora_jobs.watching.herald import Herald
 from zuora_jobs.watching.outcome import Lost, Outcome, outcome_of
@@ -223,6 +215,8 @@ class Fleet:
             except WatcherClosed as error:  # the client was closed under us
                 self._fail_all(str(error))
                 return
+            except ZuoraJobsError:  # nobody answers, and this was not the look that found out
+                continue
             handle = self._schedule.pop(self._loop.time() + TICK)  # chosen last: what was due first may have changed
             watch = self._watches.get(handle) if handle is not None else None
             if watch is None or watch.looking is not None:
@@ -331,8 +325,10 @@ class Fleet:
         if self._watches.get(watch.handle) is not watch:
             return
         now = self._loop.time()
-        if isinstance(error, TransportError | ServerError | MalformedResponse):
-            self._herald.contact_failed(error, now)
+        if nobody_home(error):
+            self._lose_contact(error, self._herald.contact_failed(error, now), now)
+            if self._watches.get(watch.handle) is not watch:
+                return
         else:
             self._herald.contact_made(now)
         if watch.trouble is None:
@@ -349,6 +345,14 @@ class Fleet:
         log.info("%s: trying again in %.1f s: %s", watch.handle, delay, error)
         self._tell(Retrying, watch, error=_to_be_kept(error), delay=delay)
         self._look_at(watch, now + delay)
+
+    def _lose_contact(self, error: ZuoraJobsError, away_since: float, now: float) -> None:
+        """Give up all for whom nobody has been there for too long: in an outage only few of them are asked about."""
+        if now - away_since < self._rules.patience.again:
+            return
+        for watch in list(self._watches.values()):
+            if now - max(watch.began, away_since) >= self._rules.patience.again:
+                self._lose(watch, error)
 
     # --- cancelling
 

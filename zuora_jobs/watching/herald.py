@@ -60,8 +60,12 @@ class Herald:
         log.info("the server asks to wait %.1f s", seconds)
         self._tell(Throttled(at=self._clock.now(), seconds=seconds), self._everybody())
 
-    def contact_failed(self, error: ZuoraJobsError, now: float) -> None:
-        """Take note that a look was not answered; tell everybody once that has gone on for a while."""
+    def contact_failed(self, error: ZuoraJobsError, now: float) -> float:
+        """Take note that a look was answered by nobody; tell everybody once that has gone on for a while.
+
+        Returns:
+            Since when no look has been answered.
+        """
         if self._failing_since is None or now - self._last_failure > QUIET:  # then nobody has been asking
             self._failing_since = now
         self._last_failure = now
@@ -70,6 +74,7 @@ class Herald:
             self._told_lost_contact = True
             log.warning("no look has been answered for %.0f s: %s", seconds, error)
             self._tell(LostContact(at=self._clock.now(), error=error, seconds=seconds), self._everybody())
+        return self._failing_since
 
     def contact_made(self, now: float) -> None:
         """Take note that a look was answered."""

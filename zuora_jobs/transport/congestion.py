@@ -1,0 +1,136 @@
+"""How much a tenant bears that does not say so: additive increase, multiplicative decrease. Pure, and told the time.
+
+As long as requests go as fast as they may and none is refused, the rate grows by a twentieth of what it began with each
+second. A refusal cuts it by a fifth, once for all that were under way. Near where it was last refused it grows four
+times more slowly, to stay there for longer. The same goes for requests at once. Several clients on one tenant come to
+equal shares by this alone (Chiu and Jain, 1989), and stay there.
+
+Source: https://developer.zuora.com/docs/guides/rate-limits (429 for a rate and for requests at once;
+Concurrency-Limit-Limit and -Remaining, brought up to date about once a second).
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from attrs import define, field
+
+from zuora_jobs.protocol.messages import as_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CUT: Final = 0.8
+GROWTH: Final = 0.05
+"""Share of the opening rate by which the rate grows in a second."""
+
+NEAR: Final = 0.95
+"""Share of the last rate that was refused from which on the rate grows slowly."""
+SLOWLY: Final = 0.25
+
+SLOWEST: Final = 0.01
+"""Share of the opening rate below which no refusal cuts it."""
+
+AT_ONCE_SHARE: Final = 0.75
+"""Share of the tenant's requests at once that one client uses."""
+RESERVE: Final = 0.1
+"""Share of the tenant's requests at once that is left to others as long as they use theirs."""
+
+_GROWTH_AT_ONCE: Final = 0.1
+"""Requests at once by which their number grows in a round trip."""
+_FRESH: Final = 1.0
+"""Seconds after which Zuora's figures of requests at once are new."""
+
+
+@define
+class _Meter:
+    """How many requests a second really went, in the last whole second and in this one."""
+
+    _second: float = -inf
+    _count: int = 0
+    _before: int = 0
+
+    def add(self, now: float) -> None:
+        if now >= self._second + 1:
+            self._before = self._count if now < self._second + 2 else 0
+            self._second, self._count = now, 0
+        self._count += 1
+
+    def rate(self, now: float) -> float:
+        begun = min(1.0, max(0.1, now - self._second))
+        return max(self._count / begun, self._before, 1)
+
+
+@define
+class Congestion:
+    """Finds out how many requests a second, and at once, go without being refused.
+
+    Args:
+        opening: requests a second to begin with.
+        ceiling: requests a second at most.
+        most_at_once: requests at once at most.
+    """
+
+    opening: float
+    ceiling: float
+    most_at_once: int
+    rate: float = field(init=False)
+    at_once: float = field(init=False)
+    refused_in_a_row: int = 0
+    """Refusals, those of one moment counted once, with nothing let through in between."""
+    _knee: float = inf
+    """The rate that was refused last."""
+    _cut_at: float = -inf
+    _at_once_cut_at: float = -inf
+    _meter: _Meter = field(factory=_Meter)
+
+    def __attrs_post_init__(self) -> None:
+        self.rate = min(self.opening, self.ceiling)
+        self.at_once = self.most_at_once
+
+    def sent(self, now: float, *, at_full_rate: bool) -> None:
+        """Take note of a request; one that had to wait for its turn shows that a higher rate would be used."""
+        self._meter.add(now)
+        if at_full_rate and self.rate < self.ceiling:
+            near = NEAR * self._knee <= self.rate <= self._knee / NEAR
+            growth = GROWTH * self.opening * (SLOWLY if near else 1)
+            self.rate = min(self.ceiling, self.rate + growth / self.rate)
+
+    def passed(self, *, all_at_once: bool) -> None:
+        """Take note that a request was not refused; with *all_at_once*, as many as may be were under way."""
+        self.refused_in_a_row = 0
+        if all_at_once and self.at_once < self.most_at_once:
+            self.at_once = min(self.most_at_once, self.at_once + _GROWTH_AT_ONCE / self.at_once)
+
+    def refused_for_rate(self, sent_at: float, now: float) -> None:
+        """Send fewer a second; a request that was sent before the last cut tells nothing new."""
+        if sent_at <= self._cut_at:
+            return
+        self._cut_at = now
+        self.refused_in_a_row += 1
+        self._knee = min(self.rate, self._meter.rate(now))
+        self.rate = max(SLOWEST * self.opening, CUT * self._knee)
+
+    def refused_at_once(self, sent_at: float, now: float, in_flight: int) -> None:
+        """Have fewer under way, of which there were *in_flight*."""
+        if sent_at <= self._at_once_cut_at:
+            return
+        self._at_once_cut_at = now
+        self.refused_in_a_row += 1
+        self.at_once = max(1.0, CUT * min(self.at_once, in_flight))
+
+    def ease(self) -> None:
+        """Begin gently again after an outage: many others do so in the same moment."""
+        self.rate = max(self.rate / 2, SLOWEST * self.opening)
+
+    def note(self, headers: Mapping[str, str], now: float) -> None:
+        """Learn from the figures of requests at once that an answer bears."""
+        limit = as_seconds(headers.get("concurrency-limit-limit"))
+        if limit is None or limit < 1:
+            return
+        self.at_once = min(self.at_once, max(1.0, AT_ONCE_SHARE * limit // 1))
+        remaining = as_seconds(headers.get("concurrency-limit-remaining"))
+        if remaining is not None and remaining < RESERVE * limit and now >= self._at_once_cut_at + _FRESH:
+            self._at_once_cut_at = now
+            self.at_once = max(1.0, self.at_once - 1)

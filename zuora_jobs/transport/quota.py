@@ -1,0 +1,170 @@
+"""What is left of a tenant's quota, window by window, and how fast it may be spent. Pure, and told the time.
+
+Zuora counts requests in fixed windows (a minute, an hour, a day), and tells with each answer about the one that is nearest
+to its end; what it does not tell is counted here. The pace follows from what is left, so it is never quite used up:
+
+    four times the even pace over the rest of the window, since a run seldom lasts longer than a quarter of a window,
+    and what is above the line on which a window with a tenth spent at once would fall evenly: within a minute.
+
+All who are on one tenant read the same figures and so come to the same pace, whoever they are.
+Source: https://developer.zuora.com/docs/guides/rate-limits (RateLimit-Limit, -Remaining, -Reset).
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Final
+
+from attrs import define, field, frozen
+
+from zuora_jobs.checks import is_number, is_whole
+from zuora_jobs.protocol.messages import as_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+SPRINT: Final = 4.0
+"""Times the even pace."""
+
+AT_ONCE: Final = 0.1
+"""Share of a window's quota that a run may spend as fast as it likes."""
+
+_AT_ONCE_TAKES: Final = 60.0
+_ROUNDED_UP: Final = 1.0
+"""Seconds by which a reset given in whole seconds may be too late."""
+
+_WINDOWS: Final = 8
+"""How many windows are kept of a header; Zuora has three."""
+
+_USABLE: Final = 0.95
+"""Share of a short window's quota that one client uses."""
+
+_SHORT: Final = 60.0
+"""Seconds of a window within which what is left over is no reserve for later."""
+
+
+@frozen(order=True)
+class Window:
+    """At most *limit* requests in *seconds*."""
+
+    limit: int = field(validator=is_whole(least=1))
+    seconds: float = field(validator=is_number(above=0))
+
+
+@define
+class _Account:
+    """What is left of one window."""
+
+    limit: float
+    seconds: float
+    remaining: float
+    resets_at: float
+
+    def roll(self, now: float) -> None:
+        if now >= self.resets_at:
+            self.remaining, self.resets_at = self.limit, now + self.seconds
+
+    def pace(self, now: float) -> float:
+        left = self.resets_at - now - _ROUNDED_UP
+        if self.remaining <= 0:
+            return 0.0
+        if left <= 0:
+            return inf
+        line = (1 - AT_ONCE) * self.limit * min(1.0, left / self.seconds)
+        return SPRINT * self.remaining / left + max(0.0, self.remaining - line) / _AT_ONCE_TAKES
+
+
+class Quota:
+    """Keeps account of a tenant's windows.
+
+    Args:
+        windows: what the tenant is known to allow, until it says so itself.
+    """
+
+    def __init__(self, windows: Iterable[Window] = ()) -> None:
+        self.ceiling = inf
+        """Requests a second that the shortest windows allow."""
+        self._accounts: dict[Window, _Account] = {}
+        self._told = ""
+        self._open(tuple(windows), -inf)  # they begin with the first request
+
+    def note(self, headers: Mapping[str, str], now: float, in_flight: int = 0) -> None:
+        """Learn from an answer.
+
+        Args:
+            headers: of the answer.
+            now: when it came.
+            in_flight: requests under way that the server may not have counted yet.
+        """
+        limit = headers.get("ratelimit-limit")
+        remaining, reset = as_seconds(headers.get("ratelimit-remaining")), as_seconds(headers.get("ratelimit-reset"))
+        if limit is None and remaining is None:
+            return
+        tightest, windows = _read(limit or "")
+        if windows and limit != self._told:
+            self._told = limit or ""
+            self._open(windows, now)
+        if remaining is None or reset is None:
+            return
+        account = self._account_of(tightest, reset, now)
+        if account is not None:
+            account.remaining = min(account.limit, max(0.0, remaining - in_flight))
+            account.resets_at = now + reset
+
+    def spend(self, now: float) -> None:
+        """Take note of a request."""
+        for account in self._accounts.values():
+            account.roll(now)
+            account.remaining -= 1
+
+    def rate(self, now: float) -> float:
+        """Give the requests a second that what is left allows; infinity where nothing is known."""
+        slowest = self.ceiling
+        for account in self._accounts.values():
+            account.roll(now)
+            slowest = min(slowest, account.pace(now))
+        return slowest
+
+    def changes_at(self, now: float) -> float:
+        """Tell when a window ends next, and with it what `rate` says."""
+        return min((account.resets_at for account in self._accounts.values() if account.resets_at > now), default=inf)
+
+    def _open(self, windows: tuple[Window, ...], now: float) -> None:
+        """Keep account of *windows*; of those that were known before, what is known of them stays."""
+        self._accounts = {
+            window: self._accounts.get(window)
+            or _Account(window.limit, window.seconds, window.limit, now + window.seconds)
+            for window in windows
+        }
+        self.ceiling = min((_USABLE * w.limit / w.seconds for w in windows if w.seconds <= _SHORT), default=inf)
+
+    def _account_of(self, limit: float | None, reset: float, now: float) -> _Account | None:
+        """Find the window that the figures are about: the shortest of that limit in which the reset can lie."""
+        fitting = [w for w in self._accounts if w.limit == limit and reset <= w.seconds + _ROUNDED_UP]
+        if fitting:
+            return self._accounts[min(fitting, key=lambda window: window.seconds)]
+        if self._accounts or limit is None or reset <= 0:
+            return None  # a figure that goes with none of the windows that were named
+        alone = Window(int(limit), reset)
+        self._open((alone,), now)
+        return self._accounts[alone]
+
+
+def _read(header: str) -> tuple[float | None, tuple[Window, ...]]:
+    """Read `2250000, 50000;w=60, 2250000;w=3600`: the limit of the window nearest to its end, and all windows.
+
+    What cannot be read is left out: a nonsense header must not cost a job.
+    """
+    tightest: float | None = None
+    windows = []
+    for item in header.split(",", _WINDOWS + 1)[: _WINDOWS + 1]:
+        number, *parameters = (part.strip() for part in item.split(";"))
+        limit = as_seconds(number)
+        if limit is None or limit < 1:
+            continue
+        tightest = limit if tightest is None else tightest
+        named = dict(parameter.partition("=")[::2] for parameter in parameters)
+        seconds = as_seconds(named.get("w"))
+        if seconds:
+            windows.append(Window(int(limit), seconds))
+    return tightest, tuple(dict.fromkeys(windows))
