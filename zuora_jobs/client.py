@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError, current_task
 from contextlib import AsyncExitStack
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from zuora_jobs.errors import CancellationNotSupported, WatcherClosed
+from zuora_jobs.errors import CancellationNotSupported, ConnectionFailed, WatcherClosed, ZuoraJobsError
 from zuora_jobs.protocol import messages
 from zuora_jobs.protocol.kinds import JobHandle, JobKind, JobT
 from zuora_jobs.protocol.models import Invoice
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
-    from zuora_jobs.errors import ZuoraJobsError
     from zuora_jobs.settings import Settings
     from zuora_jobs.transport import Send
 
@@ -167,7 +167,25 @@ class ZuoraClient:
 
     async def _ask_once(self, request: messages.Request, model: type[T]) -> T:
         self.check_open()
-        return messages.decipher(request, await self._send(request), model)
+        try:
+            return messages.decipher(request, await self._send(request), model)
+        except CancelledError as cancelled:
+            failure: BaseException = cancelled if _meant_for_us() else _cut_off(request)
+        except ZuoraJobsError as error:
+            failure = error
+        # the frames below hold the token and whole answers, and some tracebacks show each frame's variables
+        failure.__context__ = None
+        raise failure.with_traceback(None)
+
+
+def _meant_for_us() -> bool:
+    """Tell whether a CancelledError comes from who cancelled this task, and not from some future below."""
+    task = current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _cut_off(request: messages.Request) -> ConnectionFailed:
+    return ConnectionFailed(f"{request.method} {request.path}: whatever carried the request was cancelled")
 
 
 def check_cancellable(handle: JobHandle[Any]) -> None:

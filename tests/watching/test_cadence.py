@@ -48,10 +48,10 @@ def test_an_exponential_cadence_grows_to_its_maximum() -> None:
 
 def test_the_default_notices_within_fifteen_seconds() -> None:
     delays = first(Cadence.exponential(), 100)
-    assert delays[:3] == [1.0, 1.3, pytest.approx(1.69)]
+    assert delays[:3] == [1.0, 1.1, pytest.approx(1.21)]
     assert max(delays) == 15.0
     late = [delay / waited for waited, delay in zip(itertools.accumulate(delays), delays[1:], strict=False)]
-    assert max(late[4:]) <= 0.45
+    assert max(late[9:]) <= 0.2
 
 
 @settings(max_examples=200, deadline=None)

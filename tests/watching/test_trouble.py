@@ -194,3 +194,72 @@ async def test_a_refused_connection_says_where_and_nothing_secret(script, local)
     async with ZuoraClient(local, send=send) as client, JobWatcher(client) as watcher:
         outcome = await watcher.watch(OPERATION.handle("x"))
     assert (outcome.name, outcome.polls) == ("succeeded", 1)
+
+
+async def test_when_nobody_answers_for_too_long_all_who_wait_are_lost_though_few_were_asked_about(
+    zuora, watching, looptime
+):
+    jobs = zuora.add_jobs("aqua", 500, ends="completed", seconds=100_000)
+    late = zuora.add_job("aqua", ends="completed", seconds=2100)
+    told: list[Any] = []
+    async with watching(zuora, contact_timeout=600, observers=[told.append]) as watcher:
+        many = asyncio.create_task(watcher.watch_all([JobHandle.parse(job.handle) for job in jobs]))
+        await asyncio.sleep(10)
+        before = len(zuora.requests)
+        zuora.outage(1000)
+        await asyncio.sleep(500)
+        newcomer = asyncio.create_task(watcher.watch(AQUA.handle(late.id)))
+        outcomes = await many
+        assert 600 <= float(looptime) - 10 < 650
+        assert {type(outcome) for outcome in outcomes.values()} == {Lost}
+        assert len(zuora.requests) - before < 500 / 2, (
+            "an outage costs a request every few seconds, not one for each job"
+        )
+        assert (await newcomer).name == "succeeded", "who came later has waited for less long"
+    assert sum(isinstance(event, LostContact) for event in told) == 1
+
+
+async def test_an_outage_costs_a_request_every_few_seconds_and_its_end_is_noticed_within_them(
+    zuora, watching, looptime
+):
+    jobs = zuora.add_jobs("aqua", 1000, ends="completed", seconds=30)
+    told: list[Any] = []
+    async with watching(zuora, observers=[told.append], cadence=Cadence.constant(20)) as watcher:
+        watch = asyncio.create_task(watcher.watch_all([JobHandle.parse(job.handle) for job in jobs]))
+        await asyncio.sleep(25)
+        zuora.outage(900, "bad-gateway")
+        outcomes = await watch
+    assert {outcome.name for outcome in outcomes.values()} == {"succeeded"}
+    during = [request for request in zuora.requests if 25 < request.at < 925]
+    assert 900 / 5 <= len(during) < 900 / 5 + 40
+    first_good = min(request.at for request in zuora.requests if request.at >= 925)
+    assert first_good - 925 <= 5
+    assert float(looptime) < 925 + 5 + 1000 / 90, "and then all are looked at as fast as they may"
+
+
+async def test_one_job_that_nobody_answers_about_is_no_lost_contact(zuora, watching):
+    sick = zuora.add_job("aqua", ends="completed", seconds=900)
+    well = zuora.add_jobs("aqua", 2, ends="completed", seconds=900)
+    zuora.fault(Fault("unavailable", path=sick.id, lasts=850))
+    told: list[Any] = []
+    async with watching(zuora, observers=[told.append], cadence=Cadence.constant(20)) as watcher:
+        outcomes = await watcher.watch_all([JobHandle.parse(job.handle) for job in [sick, *well]])
+    assert {outcome.name for outcome in outcomes.values()} == {"succeeded"}
+    assert not [event for event in told if isinstance(event, LostContact | Recovered)]
+
+
+async def test_unknown_statuses_without_end_are_told_twenty_times(zuora, watching):
+    job = zuora.add_job("operation", life=[*(Step(f"{done} %", seconds=1) for done in range(200)), Step("Completed")])
+    told: list[Any] = []
+    async with watching(zuora, observers=[told.append]) as watcher:
+        assert (await watcher.watch(OPERATION.handle(job.id))).name == "succeeded"
+    assert sum(event.name == "unknown_status" for event in told) == 20
+
+
+async def test_a_field_that_is_there_twice_is_never_believed(zuora, watching):
+    job = zuora.add_job("operation", life=[Step("Processing", seconds=20), Step("Completed")])
+    fault = zuora.fault(Fault("duplicate-keys", probability=0.5, path="operations"))
+    async with watching(zuora) as watcher:
+        outcome = await watcher.watch(OPERATION.handle(job.id))
+    assert fault.struck > 5
+    assert (outcome.name, outcome.elapsed >= 20) == ("succeeded", True)

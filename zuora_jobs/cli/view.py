@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
@@ -125,7 +126,13 @@ class LiveView(_Tally):
         self._bars: dict[str, TaskID] = {
             kind: self._progress.add_task(kind, total=total, statuses="") for kind, total in self.totals.items()
         }
-        self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=8, transient=True)
+        self._live = Live(
+            console=console,
+            get_renderable=self._draw,
+            refresh_per_second=8,
+            transient=True,
+            redirect_stdout=sys.stdout.isatty(),  # else the results would go to stderr, where the view is drawn
+        )
 
     def __enter__(self) -> Self:
         self._live.start()

@@ -9,15 +9,16 @@ Sources: the seed pages named in `models.py`; https://developer.zuora.com/docs/g
 from __future__ import annotations
 
 import re
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 from attrs import field, frozen
 
-from zuora_jobs.errors import ApiError, ConfigurationError, MalformedResponse
+from zuora_jobs.errors import ApiError, ConfigurationError, MalformedResponse, Reason
 from zuora_jobs.protocol import refusals, wire
 from zuora_jobs.protocol.kinds import IDENTIFIER, JobHandle, JobKind
 from zuora_jobs.timing import LONGEST_HOLD
@@ -54,6 +55,8 @@ class Request:
     headers: Mapping[str, str] = field(factory=dict)
     body: bytes | None = field(default=None, repr=False)
     authorization: str | None = field(default=None, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False, eq=False)
+    """What it bears that is never to be quoted, should an answer send it back."""
     kind: JobKind[Any] | None = None
     """The family whose document is asked for; None where no job is."""
     at_most: float | None = None
@@ -171,7 +174,14 @@ def token_request(settings: Settings) -> Request:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     if settings.track_id:
         headers["Zuora-Track-Id"] = settings.track_id
-    return Request("POST", "/oauth/token", headers=headers, body=urlencode(form).encode(), at_most=QUICK)
+    return Request(
+        "POST",
+        "/oauth/token",
+        headers=headers,
+        body=urlencode(form).encode(),
+        secrets=(settings.client_secret or "",),
+        at_most=QUICK,
+    )
 
 
 def decipher(request: Request, response: Response, model: type[T]) -> T:
@@ -201,20 +211,24 @@ def _fault(request: Request, response: Response) -> ZuoraJobsError | None:
         document = response.json
     except MalformedResponse as error:
         if 200 <= response.status < 300:  # noqa: PLR2004
-            what = f"{request.method} {request.path}: {error}{_kind_of_body(response)}"
+            what = f"{request.method} {request.path}: {error}{_quoted(_kind_of_body(response), request)}"
             return MalformedResponse(what, problems=error.problems)
         document = None
     if 200 <= response.status < 300 and not refusals.says_no(document, request.kind):  # noqa: PLR2004
         return None
-    reasons = refusals.reasons_of(document, response.body)
+    reasons = tuple(
+        Reason(code=_quoted(reason.code, request), message=_quoted(reason.message, request))
+        for reason in refusals.reasons_of(document, response.body)
+    )
     error_class = refusals.class_of(response.status, document, reasons)
     request_id = (
         response.headers.get("zuora-request-id")
         or refusals.text_at(document, "requestId")
         or refusals.text_at(document, "processId")
     )
-    request_id = one_line(request_id, 64) if request_id else None
-    told = one_line("; ".join(map(str, reasons))) or "no reason given" + _kind_of_body(response)
+    request_id = one_line(_quoted(request_id, request), 64) if request_id else None
+    told = one_line("; ".join(map(str, reasons)))
+    told = told or "no reason given" + _quoted(_kind_of_body(response), request)
     message = f"{request.method} {request.path}: HTTP {response.status}: {told}"
     if request_id:
         message += f" (request id {request_id})"
@@ -225,6 +239,27 @@ def _fault(request: Request, response: Response) -> ZuoraJobsError | None:
         request_id=request_id,
         retry_after=retry_after(response),
     )
+
+
+_SIGNED: Final = re.compile(r"\?[^\s\"'<>]*X-Amz-[^\s\"'<>]*", re.IGNORECASE)
+
+
+_SHORTEST_SECRET: Final = 8
+"""Characters; what is shorter is a test's, and occurs in any text."""
+
+TextT = TypeVar("TextT", str, str | None)
+
+
+def _quoted(text: TextT, request: Request) -> TextT:
+    """Take out of Zuora's own words what is secret: presigned URLs' queries, and what *request* itself bore."""
+    if text is None:
+        return text
+    quoted = _SIGNED.sub("?(hidden)", text)
+    for secret in request.secrets:
+        if len(secret) >= _SHORTEST_SECRET:
+            for form in (secret, quote_plus(secret)):
+                quoted = quoted.replace(form, "(hidden)")
+    return quoted
 
 
 def one_line(text: str, longest: int = 400) -> str:
@@ -272,10 +307,13 @@ def as_seconds(text: str | None) -> float | None:
 
 def _until(moment: str, now: str | None) -> float | None:
     try:
-        seconds = (parsedate_to_datetime(moment) - parsedate_to_datetime(now or "")).total_seconds()
+        until, since = (
+            date if date.tzinfo else date.replace(tzinfo=UTC)  # the old form has no zone, and means UTC (RFC 9110)
+            for date in (parsedate_to_datetime(moment), parsedate_to_datetime(now or ""))
+        )
+        return max(0.0, (until - since).total_seconds())
     except (TypeError, ValueError, OverflowError):
         return None
-    return max(0.0, seconds)
 
 
 def _kind_of_body(response: Response) -> str:

@@ -47,17 +47,22 @@ def parse(body: bytes, *, exact: bool = False) -> Any:
     """Read JSON. With *exact*, fractions become Decimal instead of float.
 
     Raises:
-        MalformedResponse: not UTF-8, not JSON (NaN and Infinity are not), or nested too deeply.
+        MalformedResponse: not UTF-8, not JSON (NaN and Infinity are not), nested too deeply, or a field is there twice:
+            which of two statuses is meant, nobody can tell.
     """
+    problems: tuple[str, ...] = ()
     try:
-        return json.loads(body, parse_constant=_refuse_constant, parse_float=Decimal if exact else _finite)
+        text = body.decode(json.detect_encoding(body), "surrogatepass")
+        return (_exact if exact else _usual).decode(text)
     except RecursionError:
         what = "is nested too deeply"
+    except _TwiceError:
+        what, problems = "has a field twice", ("a field is there twice",)
     except (ValueError, ArithmeticError):
         what = "is not JSON"
     message = f"the answer {what} ({len(body)} bytes)"
     # not above, where the parser's error, which has the body in it, would become its context
-    raise MalformedResponse(message)
+    raise MalformedResponse(message, problems=problems)
 
 
 def structure(model: type[T], document: Any) -> T:
@@ -96,10 +101,25 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(message)
 
 
+class _TwiceError(ValueError):
+    """A field is there twice."""
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise _TwiceError
+    return document
+
+
 def _finite(text: str) -> float | Decimal:
     """Keep what is too large for a float, since infinity could not be given back as JSON."""
     value = float(text)
     return Decimal(text) if isinf(value) else value
+
+
+_usual = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_each_once)
+_exact = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=Decimal, object_pairs_hook=_each_once)
 
 
 def _json_name(value: object) -> str:

@@ -206,6 +206,10 @@ def about_the_token(request: Request, response: Response) -> Unauthorized | None
     return None
 
 
+def _bearing(request: Request, token: str) -> Request:
+    return evolve(request, authorization=f"Bearer {token}", secrets=(token,))
+
+
 def authorized(send: Send, bearer: Bearer) -> Callable[[Request], Coroutine[Any, Any, Response]]:
     """Send each request with the token, and once more with a new one where Zuora refuses the old.
 
@@ -214,12 +218,12 @@ def authorized(send: Send, bearer: Bearer) -> Callable[[Request], Coroutine[Any,
     """
 
     async def send_with_token(request: Request) -> Response:
-        token: str | None = await bearer.token()
+        token = await bearer.token()
         seen = bearer.renewals
-        response = await send(evolve(request, authorization=f"Bearer {token}"))
-        if about_the_token(request, response) and (token := await bearer.after(seen)) is not None:
+        response = await send(_bearing(request, token))
+        if about_the_token(request, response) and (renewed := await bearer.after(seen)) is not None:
             seen = bearer.renewals
-            response = await send(evolve(request, authorization=f"Bearer {token}"))
+            response = await send(_bearing(request, renewed))
         if error := about_the_token(request, response):
             error = bearer.refused(error, seen)
             if isinstance(error, TokenRefused):

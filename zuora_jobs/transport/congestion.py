@@ -1,9 +1,8 @@
 """How much a tenant bears that does not say so: additive increase, multiplicative decrease. Pure, and told the time.
 
-As long as requests go as fast as they may and none is refused, the rate grows by a twentieth of what it began with each
-second. A refusal cuts it by a fifth, once for all that were under way. Near where it was last refused it grows four
-times more slowly, to stay there for longer. The same goes for requests at once. Several clients on one tenant come to
-equal shares by this alone (Chiu and Jain, 1989), and stay there.
+As long as requests go as fast as they may and none is refused, the rate grows by 1.5 % each second; far below where
+it was last refused, by a fifth of what is missing. A refusal cuts it by a tenth, once for all that were under way. The
+same goes for requests at once. Several clients on one tenant come to like shares by this alone (Chiu and Jain, 1989).
 
 Source: https://developer.zuora.com/docs/guides/rate-limits (429 for a rate and for requests at once;
 Concurrency-Limit-Limit and -Remaining, brought up to date about once a second).
@@ -21,13 +20,13 @@ from zuora_jobs.protocol.messages import as_seconds
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-CUT: Final = 0.8
-GROWTH: Final = 0.05
-"""Share of the opening rate by which the rate grows in a second."""
+CUT: Final = 0.9
+GROWTH: Final = 0.015
+"""Share of the opening rate, or of the last that was refused, by which the rate grows in a second."""
 
-NEAR: Final = 0.95
-"""Share of the last rate that was refused from which on the rate grows slowly."""
-SLOWLY: Final = 0.25
+CATCHES_UP: Final = 0.2
+"""Share of what is missing to nearly the rate last refused, by which the rate grows in a second."""
+NEARLY: Final = 0.95
 
 SLOWEST: Final = 0.01
 """Share of the opening rate below which no refusal cuts it."""
@@ -37,7 +36,7 @@ AT_ONCE_SHARE: Final = 0.75
 RESERVE: Final = 0.1
 """Share of the tenant's requests at once that is left to others as long as they use theirs."""
 
-_GROWTH_AT_ONCE: Final = 0.1
+_GROWTH_AT_ONCE: Final = 0.05
 """Requests at once by which their number grows in a round trip."""
 _FRESH: Final = 1.0
 """Seconds after which Zuora's figures of requests at once are new."""
@@ -93,8 +92,9 @@ class Congestion:
         """Take note of a request; one that had to wait for its turn shows that a higher rate would be used."""
         self._meter.add(now)
         if at_full_rate and self.rate < self.ceiling:
-            near = NEAR * self._knee <= self.rate <= self._knee / NEAR
-            growth = GROWTH * self.opening * (SLOWLY if near else 1)
+            growth = GROWTH * min(self.opening, self._knee)
+            if self._knee < inf:
+                growth = max(growth, CATCHES_UP * (NEARLY * self._knee - self.rate))
             self.rate = min(self.ceiling, self.rate + growth / self.rate)
 
     def passed(self, *, all_at_once: bool) -> None:
@@ -103,25 +103,36 @@ class Congestion:
         if all_at_once and self.at_once < self.most_at_once:
             self.at_once = min(self.most_at_once, self.at_once + _GROWTH_AT_ONCE / self.at_once)
 
-    def refused_for_rate(self, sent_at: float, now: float) -> None:
-        """Send fewer a second; a request that was sent before the last cut tells nothing new."""
-        if sent_at <= self._cut_at:
-            return
-        self._cut_at = now
-        self.refused_in_a_row += 1
-        self._knee = min(self.rate, self._meter.rate(now))
-        self.rate = max(SLOWEST * self.opening, CUT * self._knee)
+    def too_fast(self, sent_at: float, now: float, allowed: float = inf) -> bool:
+        """Send fewer a second.
 
-    def refused_at_once(self, sent_at: float, now: float, in_flight: int) -> None:
-        """Have fewer under way, of which there were *in_flight*."""
+        Args:
+            sent_at: when the request was sent that shows it; one sent before the last cut tells nothing new.
+            now: when its answer came.
+            allowed: requests a second that the tenant allows, where it says so.
+
+        Returns:
+            Whether that was new.
+        """
+        if sent_at <= self._cut_at:
+            return False
+        self._cut_at = now
+        sending = min(self.rate, self._meter.rate(now))
+        self._knee = min(sending, allowed)
+        self.rate = max(SLOWEST * self.opening, allowed if allowed < sending else CUT * sending)
+        return True
+
+    def too_many(self, sent_at: float, now: float, in_flight: int) -> bool:
+        """Have fewer under way, of which there were *in_flight*; as `too_fast`."""
         if sent_at <= self._at_once_cut_at:
-            return
+            return False
         self._at_once_cut_at = now
-        self.refused_in_a_row += 1
         self.at_once = max(1.0, CUT * min(self.at_once, in_flight))
+        return True
 
     def ease(self) -> None:
         """Begin gently again after an outage: many others do so in the same moment."""
+        self._knee = min(self._knee, self.rate)
         self.rate = max(self.rate / 2, SLOWEST * self.opening)
 
     def note(self, headers: Mapping[str, str], now: float) -> None:

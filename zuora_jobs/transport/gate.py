@@ -15,7 +15,7 @@ from attrs.validators import optional
 
 from zuora_jobs.checks import is_number, is_whole
 from zuora_jobs.errors import ConfigurationError
-from zuora_jobs.timing import LONGEST_HOLD
+from zuora_jobs.timing import LONGEST_HOLD, TICK
 from zuora_jobs.transport.breaker import Breaker
 from zuora_jobs.transport.congestion import Congestion
 from zuora_jobs.transport.quota import Quota, Window
@@ -61,7 +61,7 @@ class Budget:
 
     @classmethod
     def for_tenant(cls, base_url: str) -> Self:
-        """Give the default for a tenant: half of production's 833 requests a second, beginning with a fifth of them.
+        """Give the default for a tenant: half of production's 833 requests a second, beginning with a good fifth of them.
 
         An API Sandbox has 41 a second, and 10,000 a day: half of them, and its quota is spread from the first request
         on. A Developer Sandbox shares its host with Central Sandboxes, and says so itself that it has a quarter of
@@ -70,7 +70,7 @@ class Budget:
         """
         if urlsplit(base_url).hostname in _API_SANDBOXES:
             return cls(rate=20.0, quota=_API_SANDBOX)
-        return cls(rate=400.0, opening=160.0)
+        return cls(rate=400.0, opening=180.0)
 
 
 @define
@@ -105,24 +105,24 @@ class Gate:
             return None
         if self.breaker.is_open:
             return max(self.held_until, self.breaker.probe_at, now)
-        quota = self.quota.rate(now)
+        quota = self.quota.rate(now + TICK)
         rate = min(self.congestion.rate, quota)
         early = BURST if rate * BURST >= 1 else 0.0
         opens = self._last + 1 / rate - early if rate > 0 else inf
         if opens > now and quota <= rate:  # it may go faster once the window has ended
-            opens = min(opens, self.quota.changes_at(now))
+            opens = min(opens, self.quota.changes_at(now + TICK))
         return max(self.held_until, opens, now)
 
     def enter(self, now: float) -> None:
         """Let one go; only when `opens_at(now)` is not after *now*."""
         if self.breaker.is_open:
             self.breaker.probing(now)
-        quota = self.quota.rate(now)
-        gap = 1 / max(min(self.congestion.rate, quota), 1e-9)
+        quota = self.quota.rate(now + TICK)
+        gap = 1 / min(self.congestion.rate, quota) if quota > 0 else inf
         waited = now < self._last + 1.5 * gap
         self.congestion.sent(now, at_full_rate=waited and self.congestion.rate < quota)
-        self._last = max(self._last + gap, now)
-        self.quota.spend(now)
+        self._last = min(max(self._last + gap, now), now + BURST)
+        self.quota.spend(now + TICK)
         self.in_flight += 1
 
     def leave(self) -> None:

@@ -150,8 +150,9 @@ class Limiter:
             gate.congestion.passed(all_at_once=gate.in_flight >= int(gate.congestion.at_once))
             if response.status == 503:  # noqa: PLR2004
                 wait = retry_after(response) or 0.0
-        if as_seconds(headers.get("ratelimit-remaining")) == 0:
-            wait = wait or as_seconds(headers.get("ratelimit-reset")) or 0.0
+            if as_seconds(headers.get("ratelimit-remaining")) == 0:  # the next would be refused
+                gate.congestion.too_fast(now if sent_at is None else sent_at, now)
+                wait = wait or as_seconds(headers.get("ratelimit-reset")) or 0.0
         if wait:
             self.hold(wait)
 
@@ -192,14 +193,18 @@ class Limiter:
         self._waiters.clear()
 
     def _refused(self, response: Response, error: ZuoraJobsError | None, sent_at: float, now: float) -> None:
+        """Find out which limit it was that refused a request; where nothing tells, it may have been either."""
         self.refusals += 1
-        headers = response.headers
+        congestion, headers = self.gate.congestion, response.headers
         code = error.code if isinstance(error, RateLimited) else None
-        nobody_left = as_seconds(headers.get("concurrency-limit-remaining")) == 0
-        if code == _AT_ONCE_CODE or (nobody_left and as_seconds(headers.get("ratelimit-remaining")) != 0):
-            self.gate.congestion.refused_at_once(sent_at, now, self.gate.in_flight)
-        else:
-            self.gate.congestion.refused_for_rate(sent_at, now)
+        at_once = code == _AT_ONCE_CODE or as_seconds(headers.get("concurrency-limit-remaining")) == 0
+        rate = code != _AT_ONCE_CODE and as_seconds(headers.get("ratelimit-remaining")) == 0
+        new = False
+        if rate or not at_once:
+            new = congestion.too_fast(sent_at, now, self.gate.quota.ceiling)
+        if at_once or not rate:
+            new = congestion.too_many(sent_at, now, self.gate.in_flight) or new
+        congestion.refused_in_a_row += new
 
     def _guess(self) -> float:
         """How long to wait where the server does not say: not at all at first, then longer each time."""

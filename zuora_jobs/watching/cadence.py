@@ -81,11 +81,11 @@ class Cadence:
 
     @classmethod
     def exponential(
-        cls, initial: float = 1.0, *, factor: float = 1.3, maximum: float = 15.0, jitter: float = 0.0
+        cls, initial: float = 1.0, *, factor: float = 1.1, maximum: float = 15.0, jitter: float = 0.0
     ) -> Self:
         """Look after *initial* seconds, then each time *factor* later, up to *maximum* seconds.
 
-        The default notices a job of d seconds at most about 0.3 d late, and none more than 15 seconds.
+        The default notices a job of d seconds at most about 0.1 d late, and none more than 15 seconds.
         """
         number("initial", initial, least=SHORTEST)
         number("maximum", maximum, least=initial)

@@ -39,6 +39,10 @@ FEWEST_ATTEMPTS: Final = 3
 """Looks in a row that must fail before time alone loses a job: in a large fleet two may lie an hour apart."""
 
 
+MOST_UNKNOWN: Final = 20
+"""Unknown statuses in a row that are told; what comes after them is a number that grows, say."""
+
+
 def _to_be_kept(error: ZuoraJobsError) -> ZuoraJobsError:
     """Free an error that is kept as a value of the frames it was raised through: they hold whole answers."""
     return error.with_traceback(None)
@@ -308,7 +312,7 @@ class Fleet:
     def _unknown_for_too_long(self, watch: Watch, status: str, now: float) -> UnknownStatus | None:
         if not watch.unknown:
             watch.unknown_since = now
-        if status not in watch.unknown:
+        if status not in watch.unknown and len(watch.unknown) < MOST_UNKNOWN:
             watch.unknown.add(status)
             log.warning("%s has the status %r, which its kind does not list; watching on", watch.handle, status)
             self._tell(UnknownStatusSeen, watch, status=status)
@@ -326,7 +330,8 @@ class Fleet:
             return
         now = self._loop.time()
         if nobody_home(error):
-            self._lose_contact(error, self._herald.contact_failed(error, now), now)
+            alone = len(self._watches) == 1
+            self._lose_contact(error, self._herald.contact_failed(error, watch.handle, now, alone=alone), now)
             if self._watches.get(watch.handle) is not watch:
                 return
         else:
@@ -347,12 +352,18 @@ class Fleet:
         self._look_at(watch, now + delay)
 
     def _lose_contact(self, error: ZuoraJobsError, away_since: float, now: float) -> None:
-        """Give up all for whom nobody has been there for too long: in an outage only few of them are asked about."""
-        if now - away_since < self._rules.patience.again:
+        """Give up those who have waited for a look for too long: in an outage only few are asked about."""
+        longest = self._rules.patience.again
+        if now - away_since < longest:
             return
-        for watch in list(self._watches.values()):
-            if now - max(watch.began, away_since) >= self._rules.patience.again:
+        waiting: list[Watch] = []
+        while (handle := self._schedule.pop(now)) is not None:
+            waiting.append(self._watches[handle])
+        for watch in waiting:
+            if now - max(watch.began, away_since) >= longest:
                 self._lose(watch, error)
+            else:
+                self._look_at(watch, now)
 
     # --- cancelling
 

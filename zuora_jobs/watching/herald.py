@@ -6,6 +6,7 @@ An observer that raises is logged, and neither the watch nor the other observers
 from __future__ import annotations
 
 import logging
+from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any, Final
 
 from zuora_jobs.watching.clock import WallClock
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from zuora_jobs.errors import ZuoraJobsError
+    from zuora_jobs.protocol.kinds import JobHandle
     from zuora_jobs.watching.events import Event, JobEvent, Observer
     from zuora_jobs.watching.subscription import Subscription
 
@@ -40,6 +42,8 @@ class Herald:
         self._everybody = everybody
         self._clock = WallClock()
         self._failing_since: float | None = None
+        self._failing: JobHandle[Any] | None = None
+        """The only job that nobody has answered about since then."""
         self._last_failure = 0.0
         self._told_lost_contact = False
 
@@ -60,17 +64,25 @@ class Herald:
         log.info("the server asks to wait %.1f s", seconds)
         self._tell(Throttled(at=self._clock.now(), seconds=seconds), self._everybody())
 
-    def contact_failed(self, error: ZuoraJobsError, now: float) -> float:
+    def contact_failed(self, error: ZuoraJobsError, handle: JobHandle[Any], now: float, *, alone: bool) -> float:
         """Take note that a look was answered by nobody; tell everybody once that has gone on for a while.
+
+        Args:
+            error: what came instead.
+            handle: the job that was looked at: one that nobody answers about says little of the others.
+            now: the moment.
+            alone: there are no others.
 
         Returns:
             Since when no look has been answered.
         """
         if self._failing_since is None or now - self._last_failure > QUIET:  # then nobody has been asking
-            self._failing_since = now
+            self._failing_since, self._failing = now, handle
         self._last_failure = now
+        if alone or handle != self._failing:
+            self._failing = None
         seconds = now - self._failing_since
-        if seconds >= CONTACT_IS_LOST_AFTER and not self._told_lost_contact:
+        if seconds >= CONTACT_IS_LOST_AFTER and self._failing is None and not self._told_lost_contact:
             self._told_lost_contact = True
             log.warning("no look has been answered for %.0f s: %s", seconds, error)
             self._tell(LostContact(at=self._clock.now(), error=error, seconds=seconds), self._everybody())
@@ -88,7 +100,7 @@ class Herald:
         for observer in self._observers:
             try:
                 observer(event)
-            except Exception:  # an observer's trouble is not the watch's
+            except (Exception, CancelledError):  # an observer's trouble is not the watch's, whatever it raises
                 log.exception("an observer failed on %s", event.name)
         for subscription in subscriptions:
             subscription.put(event)
