@@ -114,6 +114,8 @@ def test_http_to_anywhere_else_is_refused(url: str) -> None:
         ("https://rest.zuora.com:port", "cannot be read"),
         ("https://rest.zuora.com:99999", "cannot be read"),
         ("https://[::1", "cannot be read"),
+        ("http://[::1].evil.example", "cannot be read"),
+        ("https://rest.zuora.com%2eevil.example", "cannot be read"),
         (None, "must be text, not NoneType"),
         (b"https://rest.zuora.com", "must be text, not bytes"),
         (7, "must be text, not int"),

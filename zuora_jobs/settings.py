@@ -36,6 +36,9 @@ ENVIRONMENTS: Final[dict[str, str]] = {
 }
 """Short names of Zuora's data centres, after those in the vendor's own client."""
 
+_HOST_AND_PORT: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]*)?", re.ASCII)
+"""What every reader of URLs takes for the same host; `[::1].example.com` is loopback to some."""
+
 _WSDL_VERSION: Final = re.compile(r"[0-9]{1,4}(\.[0-9]{1,2})?", re.ASCII)
 
 TRACK_ID_LENGTH: Final = 64
@@ -75,6 +78,8 @@ def _check_base_url(url: object) -> str:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port  # reading .port is what checks it
+        if host and not _HOST_AND_PORT.fullmatch(parts.netloc):
+            raise ValueError
     except ValueError:
         message = f"the base URL cannot be read: {advice}"
         raise ConfigurationError(message) from None

@@ -32,7 +32,17 @@ from zuora_jobs.cli import view
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 FIGURES = Statistics(
-    watching=2, looking=1, polls=7, retries=0, requests=9, succeeded=1, failed=0, cancelled=0, lost=0, held_seconds=3
+    watching=2,
+    looking=1,
+    polls=7,
+    retries=0,
+    requests=9,
+    refused=0,
+    succeeded=1,
+    failed=0,
+    cancelled=0,
+    lost=0,
+    held_seconds=3,
 )
 A, B, C = (AQUA.handle(f"{letter * 32}") for letter in "abc")
 D = BULK_PDF.handle("d" * 32)

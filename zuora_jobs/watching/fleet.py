@@ -176,6 +176,7 @@ class Fleet:
             polls=counts["polls"],
             retries=counts["retries"],
             requests=self._client.limiter.requests,
+            refused=self._client.limiter.refusals,
             succeeded=counts["succeeded"],
             failed=counts["failed"],
             cancelled=counts["cancelled"],

@@ -31,6 +31,8 @@ class Statistics:
     """Looks that were not, and were tried again."""
     requests: int
     """Sent by the watcher's client in all, others' included; without those for tokens."""
+    refused: int
+    """Of those requests, by the tenant, for want of quota."""
     succeeded: int
     failed: int
     cancelled: int
