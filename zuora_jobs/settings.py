@@ -11,7 +11,7 @@ import os
 import re
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from attrs import Attribute, field, frozen
 
@@ -64,6 +64,16 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def _split(url: str) -> SplitResult | None:
+    """Take *url* apart; None where readers of URLs could take it for different hosts, or for none."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # reading it is what checks it
+    except ValueError:
+        return None
+    return parts if not parts.hostname or _HOST_AND_PORT.fullmatch(parts.netloc) else None
+
+
 def _check_base_url(url: object) -> str:
     if not isinstance(url, str):
         message = f"the base URL must be text, not {type(url).__name__}"
@@ -75,14 +85,11 @@ def _check_base_url(url: object) -> str:
     if "@" in url:
         message = "the base URL must not carry a user or a password: use ZUORA_CLIENT_ID and ZUORA_CLIENT_SECRET"
         raise ConfigurationError(message)
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port  # reading .port is what checks it
-        if host and not _HOST_AND_PORT.fullmatch(parts.netloc):
-            raise ValueError
-    except ValueError:
+    parts = _split(url)
+    if parts is None:
         message = f"the base URL cannot be read: {advice}"
-        raise ConfigurationError(message) from None
+        raise ConfigurationError(message)
+    host = parts.hostname or ""
     if parts.scheme not in {"https", "http"} or not host:
         message = f"the base URL {url!r} is not an https address: {advice}"
         raise ConfigurationError(message)

@@ -22,13 +22,12 @@ from attrs import evolve
 from zuora_jobs.errors import (
     ApiError,
     MalformedResponse,
-    RateLimited,
-    ServerError,
     TokenRefused,
     Unauthorized,
     ZuoraJobsError,
 )
 from zuora_jobs.protocol.messages import asked_to_wait, fault, passes_by_itself, token_request
+from zuora_jobs.transport.retry import Verdict, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -112,7 +111,7 @@ class Bearer:
         self._welcome = True
         self._failures = self._refusals = 0
 
-    def refused(self, error: Unauthorized, seen: int) -> Unauthorized:
+    def refused(self, error: ApiError, seen: int) -> ApiError:
         """Take note that a token that had just been renewed was refused with *error*; give what to make of it.
 
         Args:
@@ -126,7 +125,7 @@ class Bearer:
             self._failed(error, now)  # told to whoever comes, without another request, until it is time to ask again
         return error
 
-    def _doubted(self, error: Unauthorized, now: float) -> Unauthorized:
+    def _doubted(self, error: ApiError, now: float) -> ApiError:
         """Tell a refusal by a tenant that may have a bad minute from one to be believed."""
         self._refusals += 1
         if self._refusals == 1:
@@ -155,7 +154,9 @@ class Bearer:
                 raise error
             self._take(response, asked_at=now)
         except ZuoraJobsError as error:
-            self._failed(self._doubted(error, now) if isinstance(error, Unauthorized) else error, now)
+            if isinstance(error, ApiError) and verdict(error) is Verdict.FINAL:
+                error = self._doubted(error, now)
+            self._failed(error, now)
         else:
             self._failure = None
             if not self._refusals:
@@ -185,7 +186,7 @@ class Bearer:
 
 def _pause(error: ZuoraJobsError, failures: int) -> float:
     """Give the seconds until it is worth while to ask again: the server's own, or 1, 2, 4 … up to RENEW_AGAIN."""
-    if isinstance(error, ApiError) and not isinstance(error, RateLimited | ServerError | TokenRefused):
+    if verdict(error) is Verdict.FINAL:
         return REFUSAL_STANDS
     return max(asked_to_wait(error), min(RENEW_AGAIN, 2.0 ** min(failures - 1, 10)))
 
@@ -224,10 +225,10 @@ def authorized(send: Send, bearer: Bearer) -> Callable[[Request], Coroutine[Any,
         if about_the_token(request, response) and (renewed := await bearer.after(seen)) is not None:
             seen = bearer.renewals
             response = await send(_bearing(request, renewed))
-        if error := about_the_token(request, response):
-            error = bearer.refused(error, seen)
-            if isinstance(error, TokenRefused):
-                raise error
+        if refusal := about_the_token(request, response):
+            made_of_it = bearer.refused(refusal, seen)
+            if isinstance(made_of_it, TokenRefused):
+                raise made_of_it
         elif fault(request, response) is None:
             bearer.accepted()
         return response
