@@ -67,7 +67,10 @@ AGAIN, THROTTLED, BRIEFLY, FINAL = Verdict.AGAIN, Verdict.THROTTLED, Verdict.BRI
         (Unauthorized("GET /x: HTTP 401: Authentication error", status=401), FINAL),
         (Forbidden("f", status=403), FINAL),
         (NotFound("n", status=404), FINAL),
-        (NotFound("n", status=500), FINAL),
+        (NotFound("n", status=500), BRIEFLY),
+        (NotFound("n", status=500, reasons=[Reason("50000040")]), FINAL),
+        (Rejected("r", status=200), BRIEFLY),  # without any reason
+        (Rejected("r", status=200, reasons=[Reason("53100020")]), FINAL),
         (Rejected("r", status=400), FINAL),
         (Rejected("r", status=409), FINAL),
         (Rejected("r", status=302), AGAIN),  # to a maintenance page, say; it is not followed
@@ -118,7 +121,8 @@ def test_zuoras_categories_decide(category: str, resource: str, status: int, exp
         (50000060, 200, BRIEFLY),  # an internal error is tried "a few times"
         (50000060, 500, AGAIN),  # and a 500 as long as any other 500
         (50000050, 409, AGAIN),
-        ("ObjectNotFound", 500, FINAL),
+        ("ObjectNotFound", 500, BRIEFLY),  # a word, under a status that passes
+        ("ObjectNotFound", 404, FINAL),
         ("90006", 200, BRIEFLY),  # AQuA's codes have no categories
         ("90010", 400, BRIEFLY),
         ("90050", 400, FINAL),

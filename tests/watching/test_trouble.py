@@ -248,6 +248,38 @@ async def test_one_job_that_nobody_answers_about_is_no_lost_contact(zuora, watch
     assert not [event for event in told if isinstance(event, LostContact | Recovered)]
 
 
+async def test_a_lock_that_strikes_all_jobs_alike_is_ridden_out_like_an_outage(zuora, watching, looptime):
+    jobs = zuora.add_jobs("aqua", 300, ends="completed", seconds=30)
+    async with watching(zuora) as watcher:
+        watch = asyncio.create_task(watcher.watch_all([JobHandle.parse(job.handle) for job in jobs]))
+        await asyncio.sleep(10)
+        before = len(zuora.requests)
+        zuora.outage(900, "lock-contention")
+        outcomes = await watch
+    assert {outcome.name for outcome in outcomes.values()} == {"succeeded"}
+    assert len(zuora.requests) - before < 900 / 5 + 50 + 2 * 300
+
+
+@pytest.mark.parametrize("lost", [{"status": None}, {"status": None, "reasons": None}], ids=repr)
+async def test_a_failed_jobs_document_that_has_lost_its_status_is_no_refusal(zuora, watching, lost):
+    """It says `success: false`, as a refusal does, but it names the job."""
+    job = zuora.add_job("operation", ends="Failed", seconds=5)
+    zuora.fault(Fault(Patch({"success": False, **lost}), times=3, after=5, path="operations"))
+    async with watching(zuora) as watcher:
+        outcome = await watcher.watch(OPERATION.handle(job.id))
+    assert isinstance(outcome, Failed)
+
+
+async def test_a_refusal_without_a_reason_is_doubted(zuora, watching):
+    job = zuora.add_job("aqua", ends="completed", seconds=10)
+    zuora.fault(Fault(Answer(200, {"success": False}), times=4, path="batch-query"))
+    zuora.fault(
+        Fault(Answer(500, {"reasons": [{"code": "ObjectNotFound", "message": "?"}]}), times=4, path="batch-query")
+    )
+    async with watching(zuora) as watcher:
+        assert (await watcher.watch(AQUA.handle(job.id))).name == "succeeded"
+
+
 async def test_unknown_statuses_without_end_are_told_twenty_times(zuora, watching):
     job = zuora.add_job("operation", life=[*(Step(f"{done} %", seconds=1) for done in range(200)), Step("Completed")])
     told: list[Any] = []

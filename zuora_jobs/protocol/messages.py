@@ -271,7 +271,8 @@ def retry_after(response: Response) -> float | None:
     """Tell how many seconds the server asks to wait; None where it does not, or what it says makes no sense.
 
     `Retry-After` in seconds or as a date (taken against the answer's own `Date`, so no clock is needed), or on a 429
-    `RateLimit-Reset`, in seconds. No window of Zuora's is longer than a day, so what is longer makes no sense.
+    `RateLimit-Reset`, in seconds, unless that window has requests left and so is not what refused this one. No window of
+    Zuora's is longer than a day, so what is longer makes no sense.
     """
     asked = response.headers.get("retry-after")
     if asked is not None:
@@ -279,7 +280,9 @@ def retry_after(response: Response) -> float | None:
         seconds = seconds if seconds is not None else _until(asked, response.headers.get("date"))
         if seconds is not None and seconds <= LONGEST_WINDOW:
             return seconds
-    reset = as_seconds(response.headers.get("ratelimit-reset")) if response.status == 429 else None  # noqa: PLR2004
+    if response.status != 429 or as_seconds(response.headers.get("ratelimit-remaining")):  # noqa: PLR2004
+        return None
+    reset = as_seconds(response.headers.get("ratelimit-reset"))
     return reset if reset is not None and reset <= LONGEST_WINDOW else None
 
 

@@ -105,6 +105,8 @@ def says_no(document: Any, kind: JobKind[Any] | None) -> bool:
         return False  # no document either: `wire.structure` says so
     status = document.get("status")
     if _is_false(document.get("success")) or _is_false(document.get("Success")):
+        if kind is not None and status is None and (text_at(document, "id") or text_at(document, "jobId")):
+            return False  # a failed job's document that has lost its status: `wire.structure` says so
         phase = kind.phase(status) if kind is not None and isinstance(status, str) else None
         return phase not in {Phase.FAILED, Phase.CANCELLED}
     if status is not None:

@@ -28,7 +28,7 @@ CATCHES_UP: Final = 0.2
 """Share of what is missing to nearly the rate last refused, by which the rate grows in a second."""
 NEARLY: Final = 0.95
 
-SLOWEST: Final = 0.01
+SLOWEST: Final = 0.025
 """Share of the opening rate below which no refusal cuts it."""
 
 AT_ONCE_SHARE: Final = 0.75

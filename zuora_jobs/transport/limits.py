@@ -20,7 +20,7 @@ from zuora_jobs.errors import RateLimited, WatcherClosed, ZuoraJobsError
 from zuora_jobs.protocol.messages import as_seconds, asked_to_wait, fault, retry_after
 from zuora_jobs.timing import TICK
 from zuora_jobs.transport.gate import Budget, Gate
-from zuora_jobs.transport.retry import Verdict, nobody_home, verdict
+from zuora_jobs.transport.retry import Verdict, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -262,7 +262,7 @@ def in_turn(send: Send, limiter: Limiter) -> Callable[[Request], Coroutine[Any, 
                 limiter.unanswered(error, permit.given_at)
                 raise
             problem = fault(request, response)
-            if problem is not None and nobody_home(problem):
+            if problem is not None and verdict(problem) is Verdict.AGAIN:
                 limiter.unanswered(problem, permit.given_at)
             else:
                 limiter.answered()

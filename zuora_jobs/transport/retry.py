@@ -71,17 +71,17 @@ def verdict(error: ZuoraJobsError) -> Verdict:
     return next((then for kinds, when, then in _TABLE if isinstance(error, kinds) and when(error)), Verdict.FINAL)
 
 
-def nobody_home(error: ZuoraJobsError) -> bool:
-    """Tell whether an error says that the service is away, for all jobs alike, and nothing about this one."""
-    return any(isinstance(error, kinds) and when(error) for kinds, when in _NOBODY_HOME)
-
-
 def _always(_: Any) -> bool:
     return True
 
 
 def _is_redirect(error: ApiError) -> bool:
     return 300 <= error.status < 400  # noqa: PLR2004
+
+
+def _says_nothing_certain(error: ApiError) -> bool:
+    """A refusal under HTTP 200 without any reason, or a 5xx whose reason is a word, as on the vendor's own page."""
+    return (error.status < 300 and not error.reasons) or (error.status >= 500 and not error.categories)  # noqa: PLR2004
 
 
 def _no_json(error: MalformedResponse) -> bool:
@@ -98,18 +98,11 @@ _TABLE: Final[tuple[tuple[Any, Callable[[Any], object], Verdict], ...]] = (
     (ApiError, _is_redirect, Verdict.AGAIN),  # to a maintenance page, say; it is not followed
     (TokenRefused, _always, Verdict.AGAIN),
     (Unauthorized, passes_by_itself, Verdict.AGAIN),
+    (ApiError, _says_nothing_certain, Verdict.BRIEFLY),
     (MalformedResponse, _no_json, Verdict.AGAIN),
     (MalformedResponse, _always, Verdict.BRIEFLY),  # JSON, but no document
 )
 """In order: the first that matches says what to do; what matches nothing is final."""
-
-_NOBODY_HOME: Final[tuple[tuple[Any, Callable[[Any], object]], ...]] = (
-    (TransportError, _always),
-    (ServerError, lambda error: error.status in _PASSING_STATUSES),
-    (ApiError, _is_redirect),
-    (MalformedResponse, _no_json),
-    (TokenRefused, _always),
-)
 
 
 def _check_throttled(_: Any, attribute: Attribute[Any], value: float | None) -> None:

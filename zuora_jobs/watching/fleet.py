@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from zuora_jobs.errors import UnknownStatus, WatcherClosed, WatchTimedOut, ZuoraJobsError
 from zuora_jobs.protocol.messages import one_line
 from zuora_jobs.timing import TICK
-from zuora_jobs.transport.retry import Trouble, Verdict, delay_before_retry, nobody_home, verdict
+from zuora_jobs.transport.retry import Trouble, Verdict, delay_before_retry, verdict
 from zuora_jobs.watching.events import CancelRefused, Finished, Observed, Retrying, StatusChanged, UnknownStatusSeen
 from zuora_jobs.watching.herald import Herald
 from zuora_jobs.watching.outcome import Lost, Outcome, outcome_of
@@ -330,7 +330,7 @@ class Fleet:
         if self._watches.get(watch.handle) is not watch:
             return
         now = self._loop.time()
-        if nobody_home(error):
+        if verdict(error) is Verdict.AGAIN:
             alone = len(self._watches) == 1
             self._lose_contact(error, self._herald.contact_failed(error, watch.handle, now, alone=alone), now)
             if self._watches.get(watch.handle) is not watch:
