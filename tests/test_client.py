@@ -474,7 +474,7 @@ async def test_a_block_that_is_cancelled_leaves_no_task_and_no_connection(
 
     task = asyncio.create_task(work())
     await asyncio.sleep(5)
-    assert zuora.in_flight == 10
+    assert zuora.in_flight == 4, "the first few go to see"
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

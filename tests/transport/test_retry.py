@@ -35,7 +35,16 @@ from zuora_jobs.errors import (
 )
 from zuora_jobs.protocol.messages import Request, Response, fault
 from zuora_jobs.timing import LONGEST_HOLD
-from zuora_jobs.transport.retry import Patience, Verdict, delay_before_retry, may_send_again, retrying, verdict
+from zuora_jobs.transport.retry import (
+    LONGEST_GAP,
+    Patience,
+    Trouble,
+    Verdict,
+    delay_before_retry,
+    may_send_again,
+    retrying,
+    verdict,
+)
 
 GET = Request("GET", "/v1/operations/jobs/x")
 DELETE = Request("DELETE", "/v1/batch-query/jobs/x")
@@ -65,17 +74,20 @@ AGAIN, THROTTLED, BRIEFLY, FINAL = Verdict.AGAIN, Verdict.THROTTLED, Verdict.BRI
         (ServerError("s", status=200, reasons=[Reason("90010")]), BRIEFLY),
         (Unauthorized("GET /x: HTTP 401: Failed to get user info", status=401), AGAIN),
         (Unauthorized("GET /x: HTTP 401: Authentication error", status=401), FINAL),
-        (Forbidden("f", status=403), FINAL),
+        (Forbidden("f", status=403, reasons=[Reason(None, "no")]), FINAL),
+        (Forbidden("f", status=403), BRIEFLY),
         (NotFound("n", status=404), FINAL),
         (NotFound("n", status=500), BRIEFLY),
         (NotFound("n", status=500, reasons=[Reason("50000040")]), FINAL),
         (Rejected("r", status=200), BRIEFLY),  # without any reason
         (Rejected("r", status=200, reasons=[Reason("53100020")]), FINAL),
-        (Rejected("r", status=400), FINAL),
-        (Rejected("r", status=409), FINAL),
+        (Rejected("r", status=400, reasons=[Reason("50000020")]), FINAL),
+        (Rejected("r", status=400), BRIEFLY),
+        (Rejected("r", status=409, reasons=[Reason("50000030")]), FINAL),
+        (Rejected("r", status=408), AGAIN),
         (Rejected("r", status=302), AGAIN),  # to a maintenance page, say; it is not followed
         (TokenRefused("t", status=401), AGAIN),
-        (ApiError("a", status=418), FINAL),
+        (ApiError("a", status=418, reasons=[Reason("teapot")]), FINAL),
         (MalformedResponse("the answer is not JSON"), AGAIN),
         (MalformedResponse("no document", problems=["required field missing @ $.status"]), BRIEFLY),
         (ConfigurationError("c"), FINAL),
@@ -148,7 +160,7 @@ def test_a_code_goes_before_the_http_status_and_a_number_that_is_no_code_does_no
         (200, b"", AGAIN),
         (200, b'{"id": "2c', AGAIN),
         (301, b"", AGAIN),
-        (400, b"<html>", FINAL),
+        (400, b"<html>", BRIEFLY),
         (403, b"<security:max-object-size>2047MB</security:max-object-size>", FINAL),
         (404, b"<html>", FINAL),
         (404, b'{"done": true, "records": [], "size": 0}', FINAL),
@@ -339,6 +351,87 @@ async def test_whoever_wants_to_know_is_told_of_each_try_and_its_delay(
         [later - earlier for earlier, later in pairwise(script.times)], abs=1e-5
     )
     assert told[1][1] == 30
+
+
+# --- how long it has been like that
+
+CUT = ConnectionFailed("cut")
+ASKS_30 = ServerError("s", status=503, retry_after=30)
+ASKS_WEEKS = ServerError("s", status=503, retry_after=1e6)
+SLOW_DOWN = RateLimited("r", status=429, retry_after=60)
+ODD = ServerError("s", status=200, reasons=[Reason("50000060")])
+
+
+@pytest.mark.parametrize(
+    ("failures", "lasting"),
+    [
+        ([(0, CUT)], 0),
+        ([(0, CUT), (10, CUT), (25, CUT)], 25),
+        ([(1e6, CUT), (1e6 + 10, CUT)], 10),
+        ([(0, CUT), (10, ServerError("s", status=500)), (25, ResponseTimeout("t"))], 25),  # one outage, by many names
+        # what was asked to wait is no part of it
+        ([(0, ASKS_30), (30, CUT)], 0),
+        ([(0, ASKS_30), (35, CUT), (40, CUT)], 10),
+        ([(0, ASKS_30), (10, CUT)], 0),
+        ([(0, ASKS_WEEKS), (LONGEST_HOLD + 5, CUT)], 5),
+        # nor is time in which nobody was asking
+        ([(0, CUT), (LONGEST_GAP, CUT)], LONGEST_GAP),
+        ([(0, CUT), (LONGEST_GAP + 1, CUT)], LONGEST_GAP),
+        ([(0, CUT), (1e9, CUT)], LONGEST_GAP),
+        ([(0, CUT), (1e9, CUT), (1e9 + 5, CUT)], LONGEST_GAP + 5),
+        ([(0, CUT), (100, CUT), (1e9, CUT), (1e9 + 100, CUT)], 200 + LONGEST_GAP),
+        ([(0, ASKS_30), (1e9, CUT)], LONGEST_GAP),
+        ([(100, CUT), (0, CUT), (10, CUT)], 10),  # a clock that went back
+        # whoever throttles us has not gone away
+        ([(0, CUT), (100, SLOW_DOWN), (200, CUT)], 0),
+        ([(0, CUT), (100, SLOW_DOWN), (200, CUT), (230, CUT)], 30),
+        ([(0, SLOW_DOWN), (60, SLOW_DOWN), (100, SLOW_DOWN)], 100),  # with the waits, which it asked for itself
+        ([(0, SLOW_DOWN), (1e5, SLOW_DOWN)], 1e5),
+        # what may be an answer counts only while it is the same
+        ([(0, ODD), (10, ODD), (14, ODD)], 14),
+        ([(0, ODD), (1e6, ODD)], LONGEST_GAP),
+        ([(0, CUT), (50, ODD)], 0),
+        ([(0, CUT), (50, ODD), (60, ODD)], 10),
+        ([(0, ODD), (50, CUT)], 50),  # while that was no answer either
+        ([(0, ODD), (10, ODD), (20, CUT), (30, ODD), (35, ODD)], 5),
+    ],
+)
+def test_trouble_lasts_as_long_as_somebody_asked_and_got_nothing(
+    failures: list[tuple[float, ZuoraJobsError]], lasting: float
+) -> None:
+    trouble = Trouble()
+    told = [trouble.add(error, now) for now, error in failures]
+    assert told[-1] == pytest.approx(lasting)
+    assert trouble.attempts == len(failures)
+    assert trouble.last is failures[-1][1]
+
+
+@given(
+    failures=st.lists(
+        st.tuples(st.floats(0, 1e4), st.sampled_from([CUT, ASKS_30, ODD, MalformedResponse("m"), TokenRefused("t", status=401)])),
+        min_size=1,
+    )
+)  # fmt: skip
+def test_trouble_lasts_no_longer_than_its_gaps_may_be(failures: list[tuple[float, ZuoraJobsError]]) -> None:
+    trouble, now = Trouble(), 50.0
+    for number, (gap, error) in enumerate(failures):
+        now += gap
+        assert 0 <= trouble.add(error, now) <= min(now - 50.0 - failures[0][0], number * LONGEST_GAP) + 1e-6
+
+
+@pytest.mark.looptime
+async def test_a_machine_that_slept_for_a_night_between_two_tries_has_not_lost_its_patience(
+    scripted: Callable[..., Any], done: Any
+) -> None:
+    script = scripted(CUT, CUT, done)
+    send = retrying(script, Patience(again=300), Random(1))
+    task = asyncio.create_task(send(GET))
+    await asyncio.sleep(0)
+    loop: Any = asyncio.get_running_loop()
+    loop.setup_looptime(start=loop.time() + 8 * 3600)
+    assert (await task).status == 200
+    assert script.times[1] >= 8 * 3600
+    assert len(script.sent) == 3
 
 
 # --- a first failure that comes late

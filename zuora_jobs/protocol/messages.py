@@ -282,8 +282,13 @@ def retry_after(response: Response) -> float | None:
             return seconds
     if response.status != 429 or as_seconds(response.headers.get("ratelimit-remaining")):  # noqa: PLR2004
         return None
-    reset = as_seconds(response.headers.get("ratelimit-reset"))
-    return reset if reset is not None and reset <= LONGEST_WINDOW else None
+    return window_ends_in(response.headers)
+
+
+def window_ends_in(headers: Mapping[str, str]) -> float | None:
+    """Give the seconds of `RateLimit-Reset`; None where it has none, or too many: a moment instead of a span, say."""
+    seconds = as_seconds(headers.get("ratelimit-reset"))
+    return seconds if seconds is not None and seconds <= LONGEST_WINDOW else None
 
 
 def asked_to_wait(error: ZuoraJobsError) -> float:

@@ -105,14 +105,21 @@ def says_no(document: Any, kind: JobKind[Any] | None) -> bool:
         return False  # no document either: `wire.structure` says so
     status = document.get("status")
     if _is_false(document.get("success")) or _is_false(document.get("Success")):
-        if kind is not None and status is None and (text_at(document, "id") or text_at(document, "jobId")):
-            return False  # a failed job's document that has lost its status: `wire.structure` says so
+        if kind is not None and status is None and _names_a_job(document):
+            return False
         phase = kind.phase(status) if kind is not None and isinstance(status, str) else None
         return phase not in {Phase.FAILED, Phase.CANCELLED}
     if status is not None:
         about_the_call = str(document.get("errorCode")) in AQUA_CALL_CODES
         return about_the_call and not document.get("id")
+    if kind is not None and (document.get("success") is True or _names_a_job(document)):
+        return False
     return "access_token" not in document and any(shape(document) for shape in _SHAPES)
+
+
+def _names_a_job(document: dict[str, Any]) -> bool:
+    """Tell a job's document that has lost its status, as `wire.structure` will say, from a refusal."""
+    return any(text_at(document, name) for name in ("id", "jobId"))
 
 
 def _is_false(value: object) -> bool:

@@ -14,6 +14,7 @@ Source: https://developer.zuora.com/docs/guides/authentication
 from __future__ import annotations
 
 import asyncio
+import logging
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,13 +37,18 @@ if TYPE_CHECKING:
     from zuora_jobs.settings import Settings
     from zuora_jobs.transport import Send
 
+log = logging.getLogger("zuora_jobs")
+
 MARGIN: Final = 300.0
 """Seconds before its end at which a token is renewed, as in Zuora's own sample; a tenth of its life if that is less."""
 
 RENEW_AGAIN: Final = 5.0
 """Seconds between two tries to renew a token, once the first few have failed."""
 
-DOUBT: Final = 60.0
+FIRST_PAUSE: Final = 0.5
+"""Seconds between the first two of them."""
+
+DOUBT: Final = 45.0
 """Seconds for which a tenant that has accepted us must refuse us to be believed."""
 
 FEWEST_REFUSALS: Final = 5
@@ -72,8 +78,10 @@ class Bearer:
         self._failure: ZuoraJobsError | None = None
         self._failures = 0
         self._ask_again_at = float("-inf")
-        self._welcome = False
-        """Whether a token of ours has ever been accepted."""
+        self._believed = True
+        """Whether a refusal would be: by a tenant that has let us in, only when it goes on."""
+        self._proved = False
+        """Whether the token in service has been accepted."""
         self._refusals = 0
         """Of new tokens, or of the credentials, since anything was accepted."""
         self._refused_since = 0.0
@@ -108,8 +116,17 @@ class Bearer:
 
     def accepted(self) -> None:
         """Take note that the tenant let us in."""
-        self._welcome = True
+        self._proved = True
         self._failures = self._refusals = 0
+        self._believed = self._fixed
+
+    def may_have_ended(self, seen: int) -> bool:
+        """Tell whether a token that was refused may do so for its age; one that never served is no good at all.
+
+        Args:
+            seen: `renewals` when it was given out.
+        """
+        return self.renewals != seen or self._proved or not self._refusals
 
     def refused(self, error: ApiError, seen: int) -> ApiError:
         """Take note that a token that had just been renewed was refused with *error*; give what to make of it.
@@ -118,20 +135,24 @@ class Bearer:
             error: the tenant's answer.
             seen: `renewals` when that token was given out.
         """
-        now = asyncio.get_running_loop().time()
-        error = self._doubted(error, now)
-        if self.renewals == seen and not self._fixed:
+        if self.renewals == seen and self._token is not None and not self._fixed:  # the first of a crowd to say so
+            now = asyncio.get_running_loop().time()
             self._token = None
-            self._failed(error, now)  # told to whoever comes, without another request, until it is time to ask again
-        return error
+            self._count_refusal(now)
+            # told to whoever comes, without another request, until it is time to ask again
+            self._failed(_about_no_job(self._doubted(error)), now)
+        return self._doubted(error)
 
-    def _doubted(self, error: ApiError, now: float) -> ApiError:
-        """Tell a refusal by a tenant that may have a bad minute from one to be believed."""
+    def _count_refusal(self, now: float) -> None:
         self._refusals += 1
         if self._refusals == 1:
             self._refused_since = now
-        believed = self._refusals >= FEWEST_REFUSALS and now - self._refused_since >= DOUBT
-        if self._fixed or not self._welcome or believed:
+        lasts = self._refusals >= FEWEST_REFUSALS and now - self._refused_since >= DOUBT
+        self._believed = self._believed or lasts
+
+    def _doubted(self, error: ApiError) -> ApiError:
+        """Tell a refusal by a tenant that may have a bad minute from one to be believed."""
+        if self._believed:
             return error
         return TokenRefused(str(error), status=error.status, reasons=error.reasons, request_id=error.request_id)
 
@@ -155,7 +176,8 @@ class Bearer:
             self._take(response, asked_at=now)
         except ZuoraJobsError as error:
             if isinstance(error, ApiError) and verdict(error) is Verdict.FINAL:
-                error = self._doubted(error, now)
+                self._count_refusal(now)
+                error = self._doubted(error)
             self._failed(error, now)
         else:
             self._failure = None
@@ -167,6 +189,8 @@ class Bearer:
     def _failed(self, error: ZuoraJobsError, now: float) -> None:
         self._failure = error
         self._failure.sent = False  # what needs a token, that is
+        if verdict(error) is Verdict.FINAL:
+            log.error("no token is to be had: %s", error)  # once, and not for each job
         self._failures += 1
         self._ask_again_at = now + _pause(error, self._failures)
 
@@ -178,6 +202,7 @@ class Bearer:
             message = f"POST /oauth/token: the answer holds no token: {problem}"
             raise MalformedResponse(message, problems=[problem])
         self._token = token
+        self._proved = False
         life = _seconds(document.get("expires_in"))
         # without a lifetime the token serves until Zuora refuses it
         self._ends_at = asked_at + life if life else float("inf")
@@ -185,10 +210,16 @@ class Bearer:
 
 
 def _pause(error: ZuoraJobsError, failures: int) -> float:
-    """Give the seconds until it is worth while to ask again: the server's own, or 1, 2, 4 … up to RENEW_AGAIN."""
+    """Give the seconds until it is worth while to ask again: the server's own, or ½, 1, 2 … up to RENEW_AGAIN."""
     if verdict(error) is Verdict.FINAL:
         return REFUSAL_STANDS
-    return max(asked_to_wait(error), min(RENEW_AGAIN, 2.0 ** min(failures - 1, 10)))
+    return max(asked_to_wait(error), min(RENEW_AGAIN, FIRST_PAUSE * 2.0 ** min(failures - 1, 10)))
+
+
+def _about_no_job(error: ApiError) -> ApiError:
+    """Word what one job was told for all others."""
+    message = f"the tenant does not accept our token: {str(error).partition(': ')[2]}"
+    return type(error)(message, status=error.status, reasons=error.reasons, request_id=error.request_id)
 
 
 def _seconds(value: object) -> float | None:
@@ -222,9 +253,11 @@ def authorized(send: Send, bearer: Bearer) -> Callable[[Request], Coroutine[Any,
         token = await bearer.token()
         seen = bearer.renewals
         response = await send(_bearing(request, token))
-        if about_the_token(request, response) and (renewed := await bearer.after(seen)) is not None:
-            seen = bearer.renewals
-            response = await send(_bearing(request, renewed))
+        if about_the_token(request, response) and bearer.may_have_ended(seen):
+            renewed = await bearer.after(seen)
+            if renewed is not None:
+                seen = bearer.renewals
+                response = await send(_bearing(request, renewed))
         if refusal := about_the_token(request, response):
             made_of_it = bearer.refused(refusal, seen)
             if isinstance(made_of_it, TokenRefused):

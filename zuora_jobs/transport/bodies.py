@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-LARGEST: Final = 8 * 1024 * 1024
-"""Bytes of an answer, inflated. A job's document has kilobytes; one that names 100,000 invoices has four million."""
+LARGEST: Final = 4 * 1024 * 1024
+"""Bytes of an answer, inflated. A job's document has kilobytes; one that names 100,000 invoices has three million."""
 
 _GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
 

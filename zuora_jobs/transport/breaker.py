@@ -30,6 +30,7 @@ class Breaker:
     probe_at: float = -inf
     """Open: when the next request may go and see."""
     _pause: float = FIRST_PROBE
+    _opened_at: float = -inf
     _answered_at: float = -inf
 
     @property
@@ -44,6 +45,7 @@ class Breaker:
         was_open = self.is_open
         self.failures += 1
         if self.is_open and not was_open:
+            self._opened_at = now
             self._pause = FIRST_PROBE
             self.probe_at = now + FIRST_PROBE
 
@@ -52,9 +54,9 @@ class Breaker:
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
         self.probe_at = now + self._pause
 
-    def answered(self, now: float) -> bool:
-        """Take note that somebody answered; True where that ends an outage."""
-        was_open = self.is_open
+    def answered(self, now: float) -> float:
+        """Take note that somebody answered; give the seconds of the outage that this ends, 0 where there was none."""
+        lasted = now - self._opened_at if self.is_open else 0.0
         self.failures = 0
         self._answered_at = now
-        return was_open
+        return lasted

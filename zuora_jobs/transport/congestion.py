@@ -37,7 +37,16 @@ RESERVE: Final = 0.1
 """Share of the tenant's requests at once that is left to others as long as they use theirs."""
 
 _GROWTH_AT_ONCE: Final = 0.05
-"""Requests at once by which their number grows in a round trip."""
+"""Requests at once by which their number grows in a round trip, once some were refused; one for each answer before."""
+_FIRST_AT_ONCE: Final = 4
+
+TRIES_AGAIN: Final = 30.0
+"""Times the wait that a refusal cost, until as many at once are tried again as were refused."""
+_TRIES_AGAIN_SOONEST: Final = 5.0
+_DEAR: Final = 30.0
+_DEARLY: Final = 0.5
+"""What is left of the requests at once after a refusal that cost so many seconds."""
+
 _FRESH: Final = 1.0
 """Seconds after which Zuora's figures of requests at once are new."""
 
@@ -69,11 +78,13 @@ class Congestion:
         opening: requests a second to begin with.
         ceiling: requests a second at most.
         most_at_once: requests at once at most.
+        gently: begin with a few at once.
     """
 
     opening: float
     ceiling: float
     most_at_once: int
+    gently: bool = False
     rate: float = field(init=False)
     at_once: float = field(init=False)
     refused_in_a_row: int = 0
@@ -81,12 +92,15 @@ class Congestion:
     _knee: float = inf
     """The rate that was refused last."""
     _cut_at: float = -inf
+    _at_once_knee: float = inf
+    """One fewer at once than were refused last."""
+    _tries_again_at: float = -inf
     _at_once_cut_at: float = -inf
     _meter: _Meter = field(factory=_Meter)
 
     def __attrs_post_init__(self) -> None:
         self.rate = min(self.opening, self.ceiling)
-        self.at_once = self.most_at_once
+        self.at_once = min(self.most_at_once, _FIRST_AT_ONCE) if self.gently else self.most_at_once
 
     def sent(self, now: float, *, at_full_rate: bool) -> None:
         """Take note of a request; one that had to wait for its turn shows that a higher rate would be used."""
@@ -97,11 +111,13 @@ class Congestion:
                 growth = max(growth, CATCHES_UP * (NEARLY * self._knee - self.rate))
             self.rate = min(self.ceiling, self.rate + growth / self.rate)
 
-    def passed(self, *, all_at_once: bool) -> None:
+    def passed(self, now: float, *, all_at_once: bool) -> None:
         """Take note that a request was not refused; with *all_at_once*, as many as may be were under way."""
         self.refused_in_a_row = 0
-        if all_at_once and self.at_once < self.most_at_once:
-            self.at_once = min(self.most_at_once, self.at_once + _GROWTH_AT_ONCE / self.at_once)
+        most = self.most_at_once if now >= self._tries_again_at else min(self.most_at_once, self._at_once_knee)
+        if all_at_once and self.at_once < most:
+            growth = 1.0 if self._at_once_knee == inf else _GROWTH_AT_ONCE / self.at_once
+            self.at_once = min(most, self.at_once + growth)
 
     def too_fast(self, sent_at: float, now: float, allowed: float = inf) -> bool:
         """Send fewer a second.
@@ -122,12 +138,26 @@ class Congestion:
         self.rate = max(SLOWEST * self.opening, allowed if allowed < sending else CUT * sending)
         return True
 
-    def too_many(self, sent_at: float, now: float, in_flight: int) -> bool:
-        """Have fewer under way, of which there were *in_flight*; as `too_fast`."""
+    def too_many(self, sent_at: float, now: float, in_flight: int, wait: float = 0.0) -> bool:
+        """Have fewer under way, of which there were *in_flight*; the more a refusal costs, the fewer, and for longer.
+
+        Args:
+            sent_at: as for `too_fast`.
+            now: as for `too_fast`.
+            in_flight: how many there were.
+            wait: seconds that the server asks to wait now.
+
+        Returns:
+            Whether that was new.
+        """
         if sent_at <= self._at_once_cut_at:
             return False
         self._at_once_cut_at = now
-        self.at_once = max(1.0, CUT * min(self.at_once, in_flight))
+        self._at_once_knee = max(1.0, min(self.at_once, in_flight) - 1)
+        self._tries_again_at = now + max(_TRIES_AGAIN_SOONEST, TRIES_AGAIN * wait)
+        self.at_once = max(
+            1.0, min(self._at_once_knee, (_DEARLY if wait >= _DEAR else CUT) * min(self.at_once, in_flight))
+        )
         return True
 
     def ease(self) -> None:

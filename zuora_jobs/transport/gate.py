@@ -93,7 +93,9 @@ class Gate:
 
     def __attrs_post_init__(self) -> None:
         budget = self.budget
-        self.congestion = Congestion(budget.opening or budget.rate, budget.rate, budget.concurrency)
+        self.congestion = Congestion(
+            budget.opening or budget.rate, budget.rate, budget.concurrency, gently=budget.opening is not None
+        )
 
     def rate(self, now: float) -> float:
         """Give the requests a second that may go at present."""

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Final, Self
 from attrs import evolve
 
 from zuora_jobs.errors import RateLimited, WatcherClosed, ZuoraJobsError
-from zuora_jobs.protocol.messages import as_seconds, asked_to_wait, fault, retry_after
+from zuora_jobs.protocol.messages import as_seconds, asked_to_wait, fault, retry_after, window_ends_in
 from zuora_jobs.timing import TICK
 from zuora_jobs.transport.gate import Budget, Gate
-from zuora_jobs.transport.retry import Verdict, verdict
+from zuora_jobs.transport.retry import nobody_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -36,6 +36,9 @@ _WORTH_TELLING: Final = 1.0
 
 LONGEST_GUESS: Final = 30.0
 """Seconds to wait at most where the server refuses time and again and never says for how long."""
+
+WORTH_EASING: Final = 5.0
+"""Seconds of an outage after whose end many come back at once."""
 
 _AT_ONCE_CODE: Final = "50000070"
 """Zuora's code of a refusal for requests at once; the one for a rate is 70."""
@@ -89,6 +92,8 @@ class Limiter:
         """How long the server has made everybody wait, in all."""
         self._waiters: OrderedDict[asyncio.Future[float], None] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
+        self._unsent: ZuoraJobsError | None = None
+        """Why the last request could not be sent."""
         self._closed = False
 
     def __repr__(self) -> str:
@@ -146,13 +151,15 @@ class Limiter:
         if response.status == 429 or isinstance(error, RateLimited):  # noqa: PLR2004
             self._refused(response, error, now if sent_at is None else sent_at, now)
             wait = retry_after(response) or self._guess()
-        else:
-            gate.congestion.passed(all_at_once=gate.in_flight >= int(gate.congestion.at_once))
-            if response.status == 503:  # noqa: PLR2004
-                wait = retry_after(response) or 0.0
+        elif response.status == 503:  # noqa: PLR2004
+            wait = retry_after(response) or 0.0
+            if wait:
+                gate.congestion.too_many(now if sent_at is None else sent_at, now, gate.in_flight, wait)
+        elif response.status < 500:  # noqa: PLR2004
+            gate.congestion.passed(now, all_at_once=gate.in_flight >= int(gate.congestion.at_once))
             if as_seconds(headers.get("ratelimit-remaining")) == 0:  # the next would be refused
                 gate.congestion.too_fast(now if sent_at is None else sent_at, now)
-                wait = wait or as_seconds(headers.get("ratelimit-reset")) or 0.0
+                wait = wait or window_ends_in(headers) or 0.0
         if wait:
             self.hold(wait)
 
@@ -169,16 +176,22 @@ class Limiter:
 
     def answered(self) -> None:
         """Take note that somebody is there to answer."""
-        if self.gate.breaker.answered(asyncio.get_running_loop().time()):
+        lasted = self.gate.breaker.answered(asyncio.get_running_loop().time())
+        if lasted >= WORTH_EASING:
             self.gate.congestion.ease()
+        if lasted:
+            self._let_go()
 
     def unanswered(self, error: ZuoraJobsError, sent_at: float) -> None:
         """Take note that a request, let go then, was answered by nobody, or could not be sent for want of a token."""
         if isinstance(error, RateLimited):  # at the token endpoint: nothing goes without a token
             self.hold(asked_to_wait(error))
-        if verdict(error) is Verdict.FINAL:
+        if not nobody_home(error):
+            self.answered()
             return
-        self.gate.breaker.failed(sent_at, asyncio.get_running_loop().time())
+        if error.sent or error is not self._unsent:  # all who wait for a token are told the same error
+            self.gate.breaker.failed(sent_at, asyncio.get_running_loop().time())
+        self._unsent = None if error.sent else error
         if self.gate.breaker.is_open:
             self._tell_those_who_wait(error)
 
@@ -203,7 +216,7 @@ class Limiter:
         if rate or not at_once:
             new = congestion.too_fast(sent_at, now, self.gate.quota.ceiling)
         if at_once or not rate:
-            new = congestion.too_many(sent_at, now, self.gate.in_flight) or new
+            new = congestion.too_many(sent_at, now, self.gate.in_flight, retry_after(response) or 0.0) or new
         congestion.refused_in_a_row += new
 
     def _guess(self) -> float:
@@ -262,7 +275,7 @@ def in_turn(send: Send, limiter: Limiter) -> Callable[[Request], Coroutine[Any, 
                 limiter.unanswered(error, permit.given_at)
                 raise
             problem = fault(request, response)
-            if problem is not None and verdict(problem) is Verdict.AGAIN:
+            if problem is not None and nobody_home(problem):
                 limiter.unanswered(problem, permit.given_at)
             else:
                 limiter.answered()

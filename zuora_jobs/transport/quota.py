@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, field, frozen
 
 from zuora_jobs.checks import is_number, is_whole
-from zuora_jobs.protocol.messages import as_seconds
+from zuora_jobs.protocol.messages import LONGEST_WINDOW, as_seconds, window_ends_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -97,7 +97,7 @@ class Quota:
             in_flight: requests under way that the server may not have counted yet.
         """
         limit = headers.get("ratelimit-limit")
-        remaining, reset = as_seconds(headers.get("ratelimit-remaining")), as_seconds(headers.get("ratelimit-reset"))
+        remaining, reset = as_seconds(headers.get("ratelimit-remaining")), window_ends_in(headers)
         if limit is None and remaining is None:
             return
         tightest, windows = _read(limit or "")
@@ -165,6 +165,6 @@ def _read(header: str) -> tuple[float | None, tuple[Window, ...]]:
         tightest = limit if tightest is None else tightest
         named = dict(parameter.partition("=")[::2] for parameter in parameters)
         seconds = as_seconds(named.get("w"))
-        if seconds:
+        if seconds and seconds <= LONGEST_WINDOW:
             windows.append(Window(int(limit), seconds))
     return tightest, tuple(dict.fromkeys(windows))

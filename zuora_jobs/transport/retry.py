@@ -22,6 +22,7 @@ from zuora_jobs.checks import is_number, number
 from zuora_jobs.errors import (
     ApiError,
     MalformedResponse,
+    NotFound,
     RateLimited,
     ServerError,
     TokenRefused,
@@ -59,6 +60,9 @@ class Verdict(Enum):
 
 _PASSING_CATEGORIES: Final = frozenset({50, 61, 99})
 _PASSING_STATUSES: Final = frozenset({500, 502, 503, 504})
+_GATEWAYS_OWN: Final = frozenset({408, 421, 425, 499})
+"""A request that came too slowly, too early or by the wrong way: about the connection, whatever their first digit says."""
+
 LONGEST_GAP: Final = 150.0
 """Seconds between two failures that count as trouble at most: a request's longest timeout, and a delay."""
 
@@ -71,6 +75,15 @@ def verdict(error: ZuoraJobsError) -> Verdict:
     return next((then for kinds, when, then in _TABLE if isinstance(error, kinds) and when(error)), Verdict.FINAL)
 
 
+def nobody_home(error: ZuoraJobsError) -> bool:
+    """Tell whether an error says that the service is away, for all jobs alike.
+
+    It does not where Zuora itself refuses with a reason: a lock is about one job, and shows that somebody is there.
+    """
+    in_its_own_words = isinstance(error, ApiError) and error.sent and error.reasons and error.status < 500  # noqa: PLR2004
+    return verdict(error) is Verdict.AGAIN and not in_its_own_words
+
+
 def _always(_: Any) -> bool:
     return True
 
@@ -80,8 +93,15 @@ def _is_redirect(error: ApiError) -> bool:
 
 
 def _says_nothing_certain(error: ApiError) -> bool:
-    """A refusal under HTTP 200 without any reason, or a 5xx whose reason is a word, as on the vendor's own page."""
-    return (error.status < 300 and not error.reasons) or (error.status >= 500 and not error.categories)  # noqa: PLR2004
+    """A refusal that may be a gateway's, or half of one: where Zuora means it, it says why, and with a code.
+
+    Not found is believed without a reason, and so is a token's refusal, which has rules of its own (`auth.py`).
+    """
+    if isinstance(error, NotFound | Unauthorized) and error.status < 500:  # noqa: PLR2004
+        return False
+    if error.status < 300:  # noqa: PLR2004
+        return not (error.code or "").strip("0")
+    return not (error.categories if error.status >= 500 else error.reasons)  # noqa: PLR2004
 
 
 def _no_json(error: MalformedResponse) -> bool:
@@ -95,6 +115,7 @@ _TABLE: Final[tuple[tuple[Any, Callable[[Any], object], Verdict], ...]] = (
     (ApiError, lambda error: error.categories & _PASSING_CATEGORIES, Verdict.AGAIN),  # whatever HTTP says
     (ServerError, lambda error: error.status in _PASSING_STATUSES, Verdict.AGAIN),
     (ServerError, _always, Verdict.BRIEFLY),  # code 60, or one of AQuA's internal errors, under another HTTP status
+    (ApiError, lambda error: error.status in _GATEWAYS_OWN, Verdict.AGAIN),
     (ApiError, _is_redirect, Verdict.AGAIN),  # to a maintenance page, say; it is not followed
     (TokenRefused, _always, Verdict.AGAIN),
     (Unauthorized, passes_by_itself, Verdict.AGAIN),
@@ -158,6 +179,8 @@ class Trouble:
     """Failures in a row, and for how long: what patience is held against."""
 
     attempts: int = 0
+    alike: int = 0
+    """The last so many of them had the same verdict."""
     last: ZuoraJobsError | None = None
     _lasting: float = 0.0
     """Seconds without an answer."""
@@ -183,6 +206,7 @@ class Trouble:
         self._lasting = 0.0 if throttled else self._lasting + passed
         self._counted_to = now if throttled else now + asked_to_wait(error)
         self.attempts += 1
+        self.alike = self.alike + 1 if same else 1
         self.last = error
         return self._lasting if then is Verdict.AGAIN else self._same
 

@@ -105,7 +105,7 @@ class Throttled(Event):
 
 @frozen(kw_only=True)
 class LostContact(Event):
-    """No look at any job has told how it stands for a while. All watches go on."""
+    """No look at any job has been answered for a while. All watches go on."""
 
     name: ClassVar[str] = "lost_contact"
     error: ZuoraJobsError

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from zuora_jobs.errors import UnknownStatus, WatcherClosed, WatchTimedOut, ZuoraJobsError
 from zuora_jobs.protocol.messages import one_line
 from zuora_jobs.timing import TICK
-from zuora_jobs.transport.retry import Trouble, Verdict, delay_before_retry, verdict
+from zuora_jobs.transport.retry import Trouble, Verdict, delay_before_retry, nobody_home, verdict
 from zuora_jobs.watching.events import CancelRefused, Finished, Observed, Retrying, StatusChanged, UnknownStatusSeen
 from zuora_jobs.watching.herald import Herald
 from zuora_jobs.watching.outcome import Lost, Outcome, outcome_of
@@ -38,6 +38,9 @@ log = logging.getLogger("zuora_jobs")
 FEWEST_ATTEMPTS: Final = 3
 """Looks in a row that must fail before time alone loses a job: in a large fleet two may lie an hour apart."""
 
+
+FEWEST_ALIKE: Final = 8
+"""Answers in a row of what may be an answer before it is believed: chance is not as stubborn."""
 
 MOST_UNKNOWN: Final = 20
 """Unknown statuses in a row that are told; what comes after them is a number that grows, say."""
@@ -315,7 +318,8 @@ class Fleet:
             watch.unknown_since = now
         if status not in watch.unknown and len(watch.unknown) < MOST_UNKNOWN:
             watch.unknown.add(status)
-            log.warning("%s has the status %r, which its kind does not list; watching on", watch.handle, status)
+            told = one_line(status, 60)
+            log.warning("%s has the status %r, which its kind does not list; watching on", watch.handle, told)
             self._tell(UnknownStatusSeen, watch, status=status)
         if now - watch.unknown_since < self._rules.unknown_status_timeout:
             return None
@@ -330,17 +334,20 @@ class Fleet:
         if self._watches.get(watch.handle) is not watch:
             return
         now = self._loop.time()
-        if verdict(error) is Verdict.AGAIN:
+        if nobody_home(error):
             alone = len(self._watches) == 1
-            self._lose_contact(error, self._herald.contact_failed(error, watch.handle, now, alone=alone), now)
-            if self._watches.get(watch.handle) is not watch:
+            away_since = self._herald.contact_failed(error, watch.handle, now, alone=alone)
+            if self._lose_contact(watch, error, away_since, now):
                 return
-        else:
+        elif error.sent:
             self._herald.contact_made(now)
         if watch.trouble is None:
             watch.trouble = Trouble()
         lasting = watch.trouble.add(error, now)
-        worn_out = watch.trouble.attempts >= FEWEST_ATTEMPTS and not self._rules.patience.allows(error, lasting)
+        enough = watch.trouble.attempts >= FEWEST_ATTEMPTS
+        if verdict(error) is Verdict.BRIEFLY:
+            enough = watch.trouble.alike >= FEWEST_ALIKE
+        worn_out = enough and not self._rules.patience.allows(error, lasting)
         if verdict(error) is Verdict.FINAL or worn_out:
             self._lose(watch, error)
             return
@@ -352,19 +359,24 @@ class Fleet:
         self._tell(Retrying, watch, error=_to_be_kept(error), delay=delay)
         self._look_at(watch, now + delay)
 
-    def _lose_contact(self, error: ZuoraJobsError, away_since: float, now: float) -> None:
-        """Give up those who have waited for a look for too long: in an outage only few are asked about."""
+    def _lose_contact(self, watch: Watch, error: ZuoraJobsError, away_since: float, now: float) -> bool:
+        """Give up those who have waited for a look for too long: in an outage only few are asked about.
+
+        Returns:
+            Whether *watch*, whose look it was that nobody answered, is among them.
+        """
         longest = self._rules.patience.again
-        if now - away_since < longest:
-            return
-        waiting: list[Watch] = []
+        if now - away_since < longest or len(self._watches) == 1:  # one alone has troubles of its own
+            return False
+        waiting = [watch]
         while (handle := self._schedule.pop(now)) is not None:
             waiting.append(self._watches[handle])
-        for watch in waiting:
-            if now - max(watch.began, away_since) >= longest:
-                self._lose(watch, error)
-            else:
-                self._look_at(watch, now)
+        for one in waiting:
+            if now - max(one.began, away_since) >= longest:
+                self._lose(one, error)
+            elif one is not watch:
+                self._look_at(one, now)
+        return self._watches.get(watch.handle) is not watch
 
     # --- cancelling
 

@@ -9,6 +9,7 @@ import logging
 from asyncio import CancelledError
 from typing import TYPE_CHECKING, Any, Final
 
+from zuora_jobs.protocol.messages import asked_to_wait
 from zuora_jobs.watching.clock import WallClock
 from zuora_jobs.watching.events import LostContact, Recovered, Throttled
 
@@ -78,7 +79,7 @@ class Herald:
         """
         if self._failing_since is None or now - self._last_failure > QUIET:  # then nobody has been asking
             self._failing_since, self._failing = now, handle
-        self._last_failure = now
+        self._last_failure = now + asked_to_wait(error)
         if alone or handle != self._failing:
             self._failing = None
         seconds = now - self._failing_since
