@@ -15,11 +15,12 @@ from zuora_jobs.errors import (
     MalformedResponse,
     ResponseTimeout,
     ServerError,
+    TokenRefused,
     Unauthorized,
     ZuoraJobsError,
 )
 from zuora_jobs.protocol.messages import Request
-from zuora_jobs.transport.auth import MARGIN, RENEW_AGAIN, Bearer, authorized
+from zuora_jobs.transport.auth import DOUBT, FEWEST_REFUSALS, MARGIN, RENEW_AGAIN, Bearer, authorized
 from zuora_jobs.transport.retry import Patience, retrying
 
 pytestmark = pytest.mark.looptime
@@ -406,6 +407,151 @@ async def test_a_refusal_told_a_hundred_times_does_not_grow(
     with pytest.raises(Unauthorized) as caught:
         await bearer.token()
     assert len(list(traceback.walk_tb(caught.value.__traceback__))) < 20
+
+
+# --- refused by a tenant that has accepted us
+
+BAD_MINUTE = (100.0, 100.0 + DOUBT - 5)
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@pytest.fixture(params=["the tokens", "the credentials", "the client's id"])
+def bad_minute(request: pytest.FixtureRequest, answer: Callable[..., Any], done: Any, refused: Any) -> Any:
+    """Give what a tenant answers, and its token endpoint, that accepts nothing of ours from 100 s on, until a moment."""
+    no = {"the credentials": refused, "the client's id": answer(400, {"error": "invalid_client"})}.get(request.param)
+    grants = iter(range(1000))
+
+    def tenant(until: float) -> tuple[Any, list[Any]]:
+        def bad() -> bool:
+            return BAD_MINUTE[0] <= now() < until
+
+        def endpoint(_: Request) -> Any:
+            grant = answer(200, {"access_token": f"token-{next(grants)}", "expires_in": 3600})
+            return no if bad() and no is not None else grant
+
+        return (lambda _: refused if bad() else done), [endpoint]
+
+    return tenant
+
+
+@pytest.mark.parametrize("callers", [1, 50])
+async def test_a_tenant_that_has_a_bad_minute_loses_us_nothing_and_is_asked_for_a_handful_of_tokens(
+    callers: int, bad_minute: Any, scripted: Callable[..., Any], with_credentials: Settings
+) -> None:
+    step, tokens = bad_minute(BAD_MINUTE[1])
+    script = scripted(step, tokens=tokens)
+    async with ZuoraClient(with_credentials, PLENTY, send=script, rng=Random(1)) as client:
+        await client.job(HANDLE)
+        await asyncio.sleep(100)
+        documents = await asyncio.gather(*(client.job(HANDLE) for _ in range(callers)))
+    assert {document.status for document in documents} == {"Completed"}
+    assert BAD_MINUTE[1] <= now() <= BAD_MINUTE[1] + 25
+    assert 4 <= len(script.token_requests) <= 20
+    assert len(script.sent) <= 2 * callers + 40
+
+
+@pytest.mark.parametrize("callers", [1, 50])
+async def test_refusals_that_go_on_are_believed_and_then_the_tenant_is_left_alone(
+    callers: int, bad_minute: Any, scripted: Callable[..., Any], with_credentials: Settings
+) -> None:
+    step, tokens = bad_minute(float("inf"))
+    script = scripted(step, tokens=tokens)
+    async with ZuoraClient(with_credentials, PLENTY, send=script, rng=Random(1)) as client:
+        await client.job(HANDLE)
+        await asyncio.sleep(100)
+        ends = await asyncio.gather(*(client.job(HANDLE) for _ in range(callers)), return_exceptions=True)
+        assert all(isinstance(end, ApiError) and not isinstance(end, TokenRefused) for end in ends), ends
+        assert 100 + DOUBT <= now() <= 100 + DOUBT + 30
+        asked = len(script.token_requests)
+        assert asked <= 25
+        for _ in range(20):
+            with pytest.raises(ApiError):
+                await client.job(HANDLE)
+        assert len(script.token_requests) <= asked + 1
+    assert len(script.sent) <= 2 * callers + 60
+
+
+async def test_what_is_doubted_says_what_the_tenant_said(
+    scripted: Callable[..., Any], answer: Callable[..., Any], done: Any, with_credentials: Settings
+) -> None:
+    no = {"success": False, "reasons": [{"code": 90000011, "message": "Authentication error"}], "requestId": "r-1"}
+    script = scripted(done, answer(401, no))
+    send = authorized(script, Bearer(with_credentials, once(script)))
+    await send(ASK)
+    with pytest.raises(TokenRefused, match="Authentication error") as caught:
+        await send(ASK)
+    assert (caught.value.status, caught.value.code, caught.value.request_id) == (401, "90000011", "r-1")
+    assert [sent.authorization for sent in script.sent] == ["Bearer token-1", "Bearer token-1", "Bearer token-2"]
+
+
+async def test_while_it_is_doubted_nobody_sends_anything_until_it_is_time_to_ask_again(
+    scripted: Callable[..., Any], refused: Any, done: Any, with_credentials: Settings
+) -> None:
+    script = scripted(done, refused)
+    send = authorized(script, Bearer(with_credentials, once(script)))
+    await send(ASK)
+    for _ in range(100):
+        with pytest.raises(TokenRefused):
+            await send(ASK)
+    assert len(script.sent) == 3
+    assert len(script.token_requests) == 2
+
+
+async def test_one_that_is_accepted_begins_the_doubt_anew(
+    scripted: Callable[..., Any], refused: Any, done: Any, with_credentials: Settings
+) -> None:
+    script = scripted(lambda _: done if int(now()) % 50 == 0 else refused)
+    send = authorized(script, Bearer(with_credentials, once(script)))
+    for second in range(0, 1000, 10):
+        assert now() == second
+        if second % 50 == 0:
+            assert (await send(ASK)).status == 200
+        else:
+            with pytest.raises(TokenRefused):
+                await send(ASK)
+        await asyncio.sleep(10)
+
+
+async def test_a_clock_that_jumps_between_two_refusals_does_not_make_them_final(
+    scripted: Callable[..., Any], refused: Any, done: Any, with_credentials: Settings
+) -> None:
+    script = scripted(done, refused)
+    send = authorized(script, Bearer(with_credentials, once(script)))
+    await send(ASK)
+    for _ in range(FEWEST_REFUSALS - 1):
+        with pytest.raises(TokenRefused):
+            await send(ASK)
+        await asyncio.sleep(8 * 3600)
+    assert (await send(ASK)).status == 401, "five in five nights are believed"
+
+
+async def test_a_crowd_refused_in_one_moment_is_refused_once(
+    scripted: Callable[..., Any], after: Any, refused: Any, done: Any, with_credentials: Settings
+) -> None:
+    """Or a crowd, and a machine that sleeps, would make a bad moment final for all jobs."""
+    script = scripted(done, after(1, refused))
+    send = authorized(script, Bearer(with_credentials, once(script)))
+    await send(ASK)
+    ends = await asyncio.gather(*(send(ASK) for _ in range(20)), return_exceptions=True)
+    assert {type(end) for end in ends} == {TokenRefused}
+    await asyncio.sleep(8 * 3600)
+    ends = await asyncio.gather(*(send(ASK) for _ in range(20)), return_exceptions=True)
+    assert {type(end) for end in ends} == {TokenRefused}
+
+
+async def test_a_fixed_token_is_not_doubted_for_there_is_no_other(
+    scripted: Callable[..., Any], refused: Any, done: Any, with_fixed_token: Settings
+) -> None:
+    script = scripted(done, refused)
+    async with ZuoraClient(with_fixed_token, PLENTY, send=script) as client:
+        await client.job(HANDLE)
+        with pytest.raises(Unauthorized) as caught:
+            await client.job(HANDLE)
+    assert not isinstance(caught.value, TokenRefused)
+    assert len(script.sent) == 2
 
 
 # --- trouble at the token endpoint

@@ -1,4 +1,4 @@
-"""The budget: a pure gate, and those who wait at it."""
+"""The queue at the gate: who waits, how long, and what the answers teach."""
 
 import asyncio
 from collections import deque
@@ -10,144 +10,20 @@ from typing import Any
 
 import looptime
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from zuora_jobs import Budget
-from zuora_jobs.errors import ConfigurationError, ConnectionFailed, WatcherClosed
-from zuora_jobs.protocol.messages import Request
+from zuora_jobs import OPERATION, Budget, Settings, ZuoraClient
+from zuora_jobs.errors import ConnectionFailed, MalformedResponse, ResponseTimeout, WatcherClosed, ZuoraJobsError
+from zuora_jobs.protocol.messages import Request, Response, fault
 from zuora_jobs.timing import LONGEST_HOLD, TICK
-from zuora_jobs.transport.gate import BURST, Gate
-from zuora_jobs.transport.limits import Limiter, Permit, limited
+from zuora_jobs.transport.breaker import OPENS_AFTER
+from zuora_jobs.transport.gate import BURST
+from zuora_jobs.transport.limits import Limiter, Permit, in_turn, limited
+from zuora_jobs.transport.retry import Patience, may_send_again
 
 ASK = Request("GET", "/v1/operations/jobs/x")
-
-
-# --- the gate, told the time
-
-WAITS = st.floats(0, 3, allow_nan=False)
-RATES = st.one_of(st.sampled_from([0.5, 1.0, 3.0, 7.0, 10.0, 19.9, 20.0, 100.0, 833.0]), st.floats(0.1, 2000))
-
-
-@given(
-    rate=RATES,
-    concurrency=st.integers(1, 8),
-    moves=st.lists(st.tuples(st.sampled_from(["enter", "leave", "wait", "hold"]), WAITS), max_size=120),
-)
-def test_the_gate_keeps_its_three_promises_whatever_happens(
-    rate: float, concurrency: int, moves: list[tuple[str, float]]
-) -> None:
-    gate = Gate(Budget(rate=rate, concurrency=concurrency))
-    now, held_until = 1000.0, 0.0
-    let_go: list[float] = []
-    for move, seconds in moves:
-        if move == "enter":
-            opens = gate.opens_at(now)
-            if opens is None:
-                assert gate.in_flight == concurrency
-                continue
-            assert opens >= now
-            now = opens
-            assert now >= held_until
-            assert gate.opens_at(now) == now, "when the moment comes, it opens"
-            gate.enter(now)
-            let_go.append(now)
-        elif move == "leave" and gate.in_flight:
-            gate.leave()
-        elif move == "wait":
-            now += seconds
-        elif move == "hold":
-            gate.hold(now, seconds)
-            held_until = max(held_until, now + seconds)
-        assert 0 <= gate.in_flight <= concurrency
-    for first, start in enumerate(let_go):
-        for last in range(first, len(let_go)):
-            span = let_go[last] - start
-            assert last - first + 1 <= 1 + (span + BURST) * rate + 1e-6
-
-
-@given(rate=RATES, pause=st.floats(0, 10_000))
-def test_a_long_pause_saves_up_no_more_than_the_burst(rate: float, pause: float) -> None:
-    gate = Gate(Budget(rate=rate, concurrency=10_000))
-    gate.enter(0.0)
-    count = 0
-    while gate.opens_at(pause) == pause and count < 10_000:
-        gate.enter(pause)
-        count += 1
-    assert count <= 1 + BURST * rate + 1e-6
-
-
-@given(rate=RATES)
-def test_one_who_never_stops_asking_gets_the_whole_rate(rate: float) -> None:
-    gate = Gate(Budget(rate=rate, concurrency=100_000))
-    now = 0.0
-    for _ in range(200):
-        opens = gate.opens_at(now)
-        assert opens is not None
-        now = opens
-        gate.enter(now)
-    assert now <= 199 / rate + 1e-6, "no slower than promised"
-    assert now >= 199 / rate - BURST - 1e-6, "no faster either"
-
-
-@pytest.mark.parametrize(
-    ("holds", "held_until"),
-    [
-        ([(0, 10)], 10),
-        ([(0, 10), (2, 3)], 10),  # a shorter wait changes nothing
-        ([(0, 10), (2, 30)], 32),
-        ([(0, 1e12)], LONGEST_HOLD),  # nonsense is cut
-        ([(0, 0)], 0),
-    ],
-)
-def test_the_longest_wait_that_the_server_asked_for_counts(holds: list[tuple[float, float]], held_until: float) -> None:
-    gate = Gate(Budget())
-    for now, seconds in holds:
-        gate.hold(now, seconds)
-    assert gate.held_until == held_until
-    assert gate.opens_at(0) == held_until
-
-
-def test_waiting_for_the_server_does_not_save_up_requests() -> None:
-    gate = Gate(Budget(rate=1, concurrency=100))
-    gate.hold(0, 60)
-    gate.enter(60)
-    assert gate.opens_at(60) == 61
-
-
-@pytest.mark.parametrize(
-    ("url", "rate"),
-    [
-        ("https://rest.zuora.com", 400),
-        ("https://rest.test.eu.zuora.com", 400),
-        ("https://rest.apisandbox.zuora.com", 20),
-        ("https://rest.sandbox.na.zuora.com", 20),
-        ("https://REST.SANDBOX.EU.zuora.com/", 20),
-        ("http://127.0.0.1:8080", 400),
-    ],
-)
-def test_the_default_budget_leaves_most_of_the_tenants_quota_to_others(url: str, rate: float) -> None:
-    budget = Budget.for_tenant(url)
-    assert budget.rate == rate
-    assert budget.concurrency == 20
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {"rate": 0},
-        {"rate": -1},
-        {"rate": float("nan")},
-        {"rate": "fast"},
-        {"concurrency": 0},
-        {"concurrency": -3},
-        {"concurrency": 2.5},
-    ],
-)
-def test_a_budget_of_nothing_is_refused(arguments: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError, match=next(iter(arguments))):
-        Budget(**arguments)
 
 
 # --- those who wait, to the second
@@ -447,6 +323,348 @@ async def test_one_throttled_answer_makes_all_the_others_wait(
     assert [response.status for response in answers] == [429, 200, 200, 200]
     assert script.times[:2] == [0, 40]
     assert [round(moment, 2) for moment in script.times[2:]] == [41.11, 42.2]  # a refusal cuts the rate by a tenth
+
+
+# --- what answers teach
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    ("status", "document", "headers", "rate_cut", "at_once_cut"),
+    [
+        (429, {"reasons": [{"code": 70, "message": "m"}]}, {"ratelimit_remaining": "0"}, True, False),
+        (429, {"reasons": [{"code": 50000070, "message": "m"}]}, {}, False, True),
+        (429, {"reasons": [{"code": "50000070", "message": "m"}]}, {"ratelimit_remaining": "0"}, False, True),
+        (429, {}, {"concurrency_limit_remaining": "0"}, False, True),
+        (429, {}, {"concurrency_limit_remaining": "0", "ratelimit_remaining": "0"}, True, True),
+        (429, {}, {"ratelimit_remaining": "0"}, True, False),
+        (429, {}, {}, True, True),  # nothing tells which
+        (429, b"slow down", {"ratelimit_remaining": "string"}, True, True),
+        (200, {"success": False, "reasons": [{"code": 50000070, "message": "m"}]}, {}, False, True),
+        (200, {"success": False, "reasons": [{"code": 53100070, "message": "m"}]}, {}, True, True),
+        (200, {"status": "Completed"}, {"ratelimit_remaining": "0"}, True, False),  # the next would be refused
+        (200, {"status": "Completed"}, {"ratelimit_remaining": "1", "concurrency_limit_remaining": "0"}, False, False),
+        (503, {}, {}, False, False),
+        (404, {}, {}, False, False),
+    ],
+)
+async def test_a_refusal_cuts_what_it_was_for(
+    status: int,
+    document: Any,
+    headers: dict[str, str],
+    rate_cut: bool,
+    at_once_cut: bool,
+    scripted: Callable[..., Any],
+    after: Any,
+    answer: Callable[..., Any],
+) -> None:
+    limiter = Limiter(Budget(rate=100, concurrency=10))
+    send = limited(scripted(after(1, answer(status, document, **headers))), limiter)
+    await asyncio.gather(*(send(ASK) for _ in range(10)))
+    assert (limiter.rate < 100) is rate_cut
+    assert (limiter.gate.congestion.at_once < 10) is at_once_cut
+    if at_once_cut:
+        assert limiter.gate.congestion.at_once == 9, "those of one moment count once"
+
+
+@pytest.mark.looptime
+async def test_what_was_sent_before_a_cut_and_is_refused_after_it_cuts_nothing_more(
+    scripted: Callable[..., Any], after: Any, answer: Callable[..., Any], done: Any
+) -> None:
+    refusals = [after(seconds, answer(429, {}, ratelimit_remaining="0")) for seconds in (1, 2, 3, 30)]
+    limiter = Limiter(Budget(rate=100, concurrency=10))
+    send = limited(scripted(*refusals, done), limiter)
+    tasks = [asyncio.create_task(send(ASK)) for _ in range(4)]
+    await asyncio.sleep(1.5)
+    once = limiter.rate
+    assert once < 100
+    await asyncio.gather(*tasks)
+    assert limiter.rate == once
+    assert limiter.refusals == 4
+
+
+@pytest.mark.looptime
+async def test_a_tenant_that_refuses_time_and_again_and_never_says_for_how_long_is_asked_ever_more_seldom(
+    scripted: Callable[..., Any], after: Any, answer: Callable[..., Any], done: Any
+) -> None:
+    refusal = after(0.25, answer(429, {}))
+    script = scripted(*[refusal] * 10, done, refusal, done)
+    send = limited(script, Limiter(Budget(rate=1e6, concurrency=1)))
+    for _ in range(14):
+        await send(ASK)
+        await asyncio.sleep(0.25)
+    waits = [round(later - earlier, 2) for earlier, later in zip(script.times, script.times[1:], strict=False)]
+    assert waits == [0.5, 0.75, 1.25, 2.25, 4.25, 8.25, 16.25, 30.25, 30.25, 30.25, 0.25, 0.5, 0.25]
+
+
+@pytest.mark.looptime
+async def test_a_crowd_refused_in_one_moment_counts_as_one_refusal_in_the_row(
+    scripted: Callable[..., Any], after: Any, answer: Callable[..., Any]
+) -> None:
+    limiter = Limiter(Budget(rate=1e6, concurrency=50))
+    send = limited(scripted(after(1, answer(429, {}))), limiter)
+    await asyncio.gather(*(send(ASK) for _ in range(50)))
+    assert limiter.gate.congestion.refused_in_a_row == 1
+    assert limiter.held_seconds == 0
+    assert limiter.refusals == 50
+
+
+@pytest.mark.looptime
+async def test_the_figures_of_any_answer_set_the_pace_also_of_one_that_is_no_document(
+    scripted: Callable[..., Any], answer: Callable[..., Any]
+) -> None:
+    limiter = Limiter(Budget(rate=400))
+    told = {"ratelimit_limit": "3600, 3600;w=3600", "ratelimit_remaining": "200", "ratelimit_reset": "1801"}
+    await limited(scripted(answer(404, b"<html>", **told)), limiter)(ASK)
+    assert 0.35 <= limiter.rate <= 4 * 200 / 1800
+
+
+@pytest.mark.looptime
+async def test_a_quota_is_never_overrun_by_a_crowd_and_the_rest_goes_when_its_window_has_ended(
+    scripted: Callable[..., Any], after: Any, done: Any
+) -> None:
+    limiter = Limiter(Budget(rate=100, concurrency=50, quota=[(30, 60)]))
+    script = scripted(after(0.5, done))
+    send = limited(script, limiter)
+    await asyncio.gather(*(send(ASK) for _ in range(100)))
+    counts = [sum(60 * minute <= moment < 60 * minute + 60 for moment in script.times) for minute in range(4)]
+    assert sum(counts) == 100
+    assert max(counts) <= 30
+    assert counts[0] >= 27
+
+
+@pytest.mark.looptime
+async def test_the_figures_tell_how_many_went_were_refused_and_how_long_all_had_to_wait(
+    scripted: Callable[..., Any], answer: Callable[..., Any], done: Any
+) -> None:
+    refusal = answer(429, {}, retry_after="5")
+    script = scripted(done, refusal, done, answer(503, {}, retry_after="2"), ConnectionFailed("cut"), refusal, done)
+    limiter = Limiter(Budget(rate=1e6, concurrency=1))
+    send = limited(script, limiter)
+    for _ in range(7):
+        await asyncio.gather(send(ASK), return_exceptions=True)
+    assert (limiter.requests, limiter.refusals, limiter.held_seconds) == (7, 2, 12)
+    assert script.times == [0, 0, 5, 5, 7, 7, 12]
+
+
+# --- nobody answers
+
+AWAY = [
+    ConnectionFailed("cut"),
+    ResponseTimeout("slow"),
+    Response(503, {}, b""),
+    Response(502, {}, b"<html>"),
+    Response(200, {}, b"<html>maintenance</html>"),
+    Response(302, {}, b""),
+]
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("step", AWAY, ids=repr)
+async def test_what_comes_of_the_first_few_is_told_to_all_who_wait(
+    step: Any, scripted: Callable[..., Any], after: Any
+) -> None:
+    limiter = Limiter(Budget(rate=1e6, concurrency=4))
+    script = scripted(after(1, step))
+    send = in_turn(limited(script, limiter), limiter)
+    ends = await asyncio.gather(*(send(ASK) for _ in range(100)), return_exceptions=True)
+    assert OPENS_AFTER <= len(script.sent) <= OPENS_AFTER + 4, "as many as were under way by then"
+    told = [end for end in ends if isinstance(end, ZuoraJobsError) and not end.sent]
+    assert len(told) == 100 - len(script.sent)
+    kind = type(step) if isinstance(step, Exception) else type(fault(ASK, step))
+    assert {type(end) for end in told} == {kind}
+    assert len({id(end) for end in told}) == len(told), "each has his own: notes are added to it"
+    assert repr(limiter) == "<Limiter 0/4 in flight, 0 waiting, nobody answers>"
+    assert asyncio.get_running_loop().time() <= 3, "nobody waits for a probe"
+    post = Request("POST", "/x")
+    assert all(may_send_again(post, end) for end in told)
+
+
+@pytest.mark.looptime
+async def test_those_whose_request_did_go_out_are_not_told_that_it_did_not(
+    scripted: Callable[..., Any], after: Any
+) -> None:
+    limiter = Limiter(Budget(rate=1e6, concurrency=8))
+    script = scripted(after(1, ConnectionFailed("cut")))
+    send = in_turn(limited(script, limiter), limiter)
+    ends = await asyncio.gather(*(send(ASK) for _ in range(30)), return_exceptions=True)
+    went_out = len(script.sent)
+    assert 8 <= went_out <= 16
+    assert [end.sent for end in ends if isinstance(end, ConnectionFailed)] == [True] * went_out + [False] * (
+        30 - went_out
+    )
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(404, b"{}"), (400, b"{}"), (403, b"<html>"), (429, b"{}"), (401, b"{}"), (200, b"{}"), (200, b'{"success": false}'),
+     (200, b'{"reasons": [{"code": 50000060}], "success": false}'),
+     (409, b'{"reasons": [{"code": 50000050, "message": "locked"}], "success": false}'), (501, b"")],
+)  # fmt: skip
+async def test_a_refusal_is_an_answer_however_often_it_comes(
+    status: int, body: bytes, scripted: Callable[..., Any]
+) -> None:
+    step = Response(status, {}, body)
+    limiter = Limiter(Budget(rate=1e6, concurrency=4))
+    send = in_turn(limited(scripted(step), limiter), limiter)
+    for _ in range(30):
+        await send(ASK)
+    assert not limiter.gate.breaker.is_open
+
+
+@pytest.mark.looptime
+async def test_answers_that_are_too_large_are_answers(scripted: Callable[..., Any]) -> None:
+    """As `http.py` raises it: somebody sent eight megabytes."""
+    limiter = Limiter(Budget(rate=1e6, concurrency=4))
+    send = in_turn(limited(scripted(MalformedResponse("m", problems=["more than 8388608 bytes"])), limiter), limiter)
+    for _ in range(30):
+        with pytest.raises(MalformedResponse):
+            await send(ASK)
+    assert not limiter.gate.breaker.is_open
+
+
+@pytest.mark.looptime
+async def test_a_bug_of_ours_is_no_outage(scripted: Callable[..., Any]) -> None:
+    limiter = Limiter(Budget(rate=1e6, concurrency=4))
+    send = in_turn(limited(scripted(RuntimeError("a bug")), limiter), limiter)
+    for _ in range(30):
+        with pytest.raises(RuntimeError):
+            await send(ASK)
+    assert not limiter.gate.breaker.is_open
+    assert limiter.gate.in_flight == 0
+
+
+@pytest.mark.looptime
+async def test_in_an_outage_one_at_a_time_goes_to_see_and_the_first_answer_lets_all_go(
+    scripted: Callable[..., Any], done: Any, looptime: looptime.Chronometer
+) -> None:
+    limiter = Limiter(Budget(rate=100, concurrency=4))
+    away = ConnectionFailed("cut")
+    script = scripted(lambda _: away if asyncio.get_running_loop().time() < 60 else done)
+    send = in_turn(limited(script, limiter), limiter)
+
+    async def insist() -> None:
+        while True:
+            try:
+                await send(ASK)
+            except ConnectionFailed:
+                await asyncio.sleep(0.25)
+            else:
+                return
+
+    await asyncio.gather(*(insist() for _ in range(100)))
+    probes = script.times[OPENS_AFTER:-100]
+    assert len(probes) == 4 + (60 - 8) // 5
+    gaps = [later - earlier for earlier, later in zip(probes, probes[1:], strict=False)]
+    assert max(gaps) <= 5.001
+    first = script.times[-100]
+    assert first < 60 + 5
+    assert script.times[-99] < first + 0.1, "whoever waits need not wait for the next probe"
+    assert first + 1.5 < looptime < first + 100 / (100 / 2) + 0.1, "at half the rate: others return in the same moment"
+    assert limiter.requests == len(script.sent)
+
+
+@pytest.mark.looptime
+async def test_an_outage_of_a_quarter_of_an_hour_is_ridden_out_by_fifty_calls_at_a_probe_each_five_seconds(
+    scripted: Callable[..., Any], answer: Callable[..., Any], done: Any, with_fixed_token: Settings
+) -> None:
+    outage = answer(503, b"<html><title>Maintenance</title></html>")
+    script = scripted(lambda _: outage if asyncio.get_running_loop().time() < 900 else done)
+    patience = Patience(again=2_000, longest=20)
+    async with ZuoraClient(with_fixed_token, Budget(rate=100), patience=patience, send=script, rng=Random(1)) as client:
+        documents = await asyncio.gather(*(client.job(OPERATION.handle(str(number))) for number in range(50)))
+    assert len(documents) == 50
+    during = [moment for moment in script.times if moment < 900]
+    assert 900 / 10 < len(during) <= OPENS_AFTER + 900 / 5 + 5
+    assert min(moment for moment in script.times if moment >= 900) < 906
+
+
+@pytest.mark.looptime
+async def test_one_who_is_told_of_an_outage_and_gives_up_in_the_same_moment_complains_to_nobody(
+    nothing_unheard: None,
+) -> None:
+    limiter = Limiter(Budget(rate=1e6, concurrency=1))
+    await limiter.acquire()
+    waiting = asyncio.create_task(limiter.acquire())
+    await asyncio.sleep(0)
+    for _ in range(OPENS_AFTER):
+        limiter.unanswered(ConnectionFailed("cut"), 0.0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert limiter.gate.in_flight == 1
+
+
+@pytest.mark.looptime
+async def test_a_probe_that_is_given_up_is_followed_by_another(
+    scripted: Callable[..., Any], after: Any, done: Any
+) -> None:
+    limiter = Limiter(Budget(rate=1e6, concurrency=4))
+    for _ in range(OPENS_AFTER):
+        limiter.unanswered(ConnectionFailed("cut"), 0.0)
+    script = scripted(after(1000, done), done)
+    send = in_turn(limited(script, limiter), limiter)
+    probe, other = asyncio.create_task(send(ASK)), asyncio.create_task(send(ASK))
+    await asyncio.sleep(1)
+    probe.cancel()
+    await asyncio.gather(probe, return_exceptions=True)
+    assert (await other).status == 200
+    assert script.times == [0.5, 1.5]
+    assert not limiter.gate.breaker.is_open
+
+
+@pytest.mark.looptime
+async def test_a_hundred_that_hung_since_before_an_answer_do_not_make_an_outage(
+    scripted: Callable[..., Any], after: Any, done: Any
+) -> None:
+    hanging = [after(30, ResponseTimeout("slow"))] * 100
+    limiter = Limiter(Budget(rate=1e6, concurrency=200))
+    send = in_turn(limited(scripted(*hanging, after(1, done)), limiter), limiter)
+    ends = await asyncio.gather(*(send(ASK) for _ in range(101)), return_exceptions=True)
+    assert sum(isinstance(end, ResponseTimeout) for end in ends) == 100
+    assert not limiter.gate.breaker.is_open
+
+
+@pytest.mark.looptime
+async def test_a_token_endpoint_that_throttles_makes_all_wait_for_as_long_as_it_asks(
+    scripted: Callable[..., Any], answer: Callable[..., Any], done: Any, with_credentials: Settings
+) -> None:
+    grant = answer(200, {"access_token": "t", "expires_in": 3600})
+    script = scripted(done, tokens=[answer(429, {}, retry_after="45"), grant])
+    told: list[float] = []
+    async with ZuoraClient(with_credentials, Budget(rate=1e6), send=script, rng=Random(1)) as client:
+        client.limiter.on_hold.append(told.append)
+        await asyncio.gather(*(client.job(OPERATION.handle(str(number))) for number in range(30)))
+        assert client.limiter.held_seconds == 45
+        assert not client.limiter.gate.breaker.is_open
+    assert told == [45]
+    assert [sent.at for sent in script.token_requests] == [0, 45]
+    assert len(script.sent) == 30
+    assert min(script.times) == 45
+
+
+@pytest.mark.looptime
+async def test_the_second_try_of_a_call_whose_token_had_ended_goes_before_those_who_came_later(
+    scripted: Callable[..., Any], done: Any, with_credentials: Settings
+) -> None:
+    script = scripted(Response(401, {}, b"{}"), done)
+    async with ZuoraClient(with_credentials, Budget(rate=1), send=script) as client:
+        await asyncio.gather(*(client.job(OPERATION.handle(str(number))) for number in range(4)))
+    assert [sent.request.path[-1] for sent in script.sent] == ["0", "0", "1", "2", "3"]
+
+
+@pytest.mark.looptime
+async def test_a_request_that_has_its_permit_takes_no_other_and_gives_it_back_on_any_end(
+    scripted: Callable[..., Any], done: Any
+) -> None:
+    limiter = Limiter(Budget(rate=1e6, concurrency=1))
+    for step in (done, ConnectionFailed("cut"), RuntimeError("a bug")):
+        permit = await limiter.acquire()
+        send = in_turn(limited(scripted(step), limiter), limiter)
+        await asyncio.gather(send(Request("GET", "/x", permit=permit)), return_exceptions=True)
+        assert limiter.gate.in_flight == 0
+    assert limiter.requests == 3
 
 
 # --- closing

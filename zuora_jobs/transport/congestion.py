@@ -42,7 +42,6 @@ _FIRST_AT_ONCE: Final = 4
 
 TRIES_AGAIN: Final = 30.0
 """Times the wait that a refusal cost, until as many at once are tried again as were refused."""
-_TRIES_AGAIN_SOONEST: Final = 5.0
 _DEAR: Final = 30.0
 _DEARLY: Final = 0.5
 """What is left of the requests at once after a refusal that cost so many seconds."""
@@ -92,6 +91,7 @@ class Congestion:
     _knee: float = inf
     """The rate that was refused last."""
     _cut_at: float = -inf
+    _refused_at_once: bool = False
     _at_once_knee: float = inf
     """One fewer at once than were refused last."""
     _tries_again_at: float = -inf
@@ -116,7 +116,7 @@ class Congestion:
         self.refused_in_a_row = 0
         most = self.most_at_once if now >= self._tries_again_at else min(self.most_at_once, self._at_once_knee)
         if all_at_once and self.at_once < most:
-            growth = 1.0 if self._at_once_knee == inf else _GROWTH_AT_ONCE / self.at_once
+            growth = 1.0 if not self._refused_at_once else _GROWTH_AT_ONCE / self.at_once
             self.at_once = min(most, self.at_once + growth)
 
     def too_fast(self, sent_at: float, now: float, allowed: float = inf) -> bool:
@@ -153,11 +153,13 @@ class Congestion:
         if sent_at <= self._at_once_cut_at:
             return False
         self._at_once_cut_at = now
-        self._at_once_knee = max(1.0, min(self.at_once, in_flight) - 1)
-        self._tries_again_at = now + max(_TRIES_AGAIN_SOONEST, TRIES_AGAIN * wait)
-        self.at_once = max(
-            1.0, min(self._at_once_knee, (_DEARLY if wait >= _DEAR else CUT) * min(self.at_once, in_flight))
-        )
+        were = min(self.at_once, in_flight)
+        self.at_once = max(1.0, (_DEARLY if wait >= _DEAR else CUT) * were)
+        if wait:  # one that costs nothing is no reason to be careful
+            self._at_once_knee = max(1.0, were - 1)
+            self._tries_again_at = now + TRIES_AGAIN * wait
+            self.at_once = min(self.at_once, self._at_once_knee)
+        self._refused_at_once = True
         return True
 
     def ease(self) -> None:
