@@ -241,7 +241,7 @@ def _fault(request: Request, response: Response) -> ZuoraJobsError | None:
     )
 
 
-_SIGNED: Final = re.compile(r"\?[^\s\"'<>]*X-Amz-[^\s\"'<>]*", re.IGNORECASE)
+_SIGNED: Final = re.compile(r"\?[^\s\"'<>?]*X-Amz-[^\s\"'<>]*", re.IGNORECASE)
 
 
 _SHORTEST_SECRET: Final = 8
@@ -264,6 +264,7 @@ def _quoted(text: TextT, request: Request) -> TextT:
 
 def one_line(text: str, longest: int = 400) -> str:
     """Make text from outside fit for a log: one line, printable, at most *longest* characters."""
+    text = text[: 8 * longest]  # the rest would be blanks at most, and may be megabytes
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:longest]
 
 

@@ -39,6 +39,9 @@ EXACT = frozenset({models.Invoice})
 
 _LARGEST_COUNT = 10**15
 
+MOST_REASONS = 1000
+"""What comes after so many stands in `raw` only."""
+
 _SHOWN = 5
 """Problems that an error's text names; all are in its `problems`."""
 
@@ -190,7 +193,7 @@ def _amount(value: Any, _: Any) -> Decimal:
 def reasons_in(value: Any) -> tuple[Reason, ...]:
     """Read a list of reasons, whatever the case of its keys; text alone becomes a reason without a code."""
     items = value if isinstance(value, list) else [] if value is None else [value]
-    return tuple(_reason(item) for item in items)
+    return tuple(_reason(item) for item in items[:MOST_REASONS])
 
 
 def _reason(item: Any) -> Reason:
