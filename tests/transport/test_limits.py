@@ -646,9 +646,9 @@ async def test_a_token_endpoint_that_throttles_makes_all_wait_for_as_long_as_it_
 
 @pytest.mark.looptime
 async def test_the_second_try_of_a_call_whose_token_had_ended_goes_before_those_who_came_later(
-    scripted: Callable[..., Any], done: Any, with_credentials: Settings
+    scripted: Callable[..., Any], after: Any, done: Any, with_credentials: Settings
 ) -> None:
-    script = scripted(Response(401, {}, b"{}"), done)
+    script = scripted(after(0.5, Response(401, {}, b"{}")), done)
     async with ZuoraClient(with_credentials, Budget(rate=1), send=script) as client:
         await asyncio.gather(*(client.job(OPERATION.handle(str(number))) for number in range(4)))
     assert [sent.request.path[-1] for sent in script.sent] == ["0", "0", "1", "2", "3"]

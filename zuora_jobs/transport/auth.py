@@ -119,6 +119,8 @@ class Bearer:
         self._proved = True
         self._failures = self._refusals = 0
         self._believed = self._fixed
+        if self._token is None:  # another was told that it is no good: he was wrong
+            self._ask_again_at = float("-inf")
 
     def may_have_ended(self, seen: int) -> bool:
         """Tell whether a token that was refused may do so for its age; one that never served is no good at all.

@@ -17,6 +17,9 @@ LARGEST: Final = 4 * 1024 * 1024
 _GZIP_OR_ZLIB: Final = zlib.MAX_WBITS | 32
 
 
+_ANOTHER: Final = b"\x1f\x8b"
+"""How a further member of gzip begins. Padding after the first is passed over, a member must not be."""
+
 _COMPRESSED: Final = frozenset({"gzip", "x-gzip", "deflate"})
 """We ask for gzip; a proxy may choose the other."""
 
@@ -41,18 +44,16 @@ async def read_body(next_chunk: Callable[[], Awaitable[bytes]], encoding: str) -
         Undecodable: it is not compressed as promised, or cut short.
     """
     packed = zlib.decompressobj(_GZIP_OR_ZLIB) if encoding.strip().lower() in _COMPRESSED else None
-    pieces: list[bytes] = []
-    received = inflated = 0
+    body = bytearray()
+    received = 0
     while chunk := await next_chunk():
         received += len(chunk)
-        piece = _inflate(packed, chunk, LARGEST + 1 - inflated) if packed is not None else chunk
-        inflated += len(piece)
-        if max(received, inflated) > LARGEST:
+        body += _inflate(packed, chunk, LARGEST + 1 - len(body)) if packed is not None else chunk
+        if max(received, len(body)) > LARGEST:
             raise TooLarge
-        pieces.append(piece)
-    if packed is not None and received and not packed.eof:
+    if packed is not None and received and (not packed.eof or packed.unused_data.startswith(_ANOTHER)):
         raise Undecodable
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    return bytes(body)
 
 
 def _inflate(packed: zlib._Decompress, chunk: bytes, most: int) -> bytes:

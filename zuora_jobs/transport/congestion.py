@@ -28,6 +28,9 @@ CATCHES_UP: Final = 0.2
 """Share of what is missing to nearly the rate last refused, by which the rate grows in a second."""
 NEARLY: Final = 0.95
 
+FORGETS: Final = 1.5
+"""Times the rate last refused at which it is forgotten: it said more about a moment than about the tenant."""
+
 SLOWEST: Final = 0.025
 """Share of the opening rate below which no refusal cuts it."""
 
@@ -96,10 +99,12 @@ class Congestion:
     """One fewer at once than were refused last."""
     _tries_again_at: float = -inf
     _at_once_cut_at: float = -inf
+    _crowded_at: float = -inf
+    """When the tenant's own figures last showed a crowd."""
     _meter: _Meter = field(factory=_Meter)
 
     def __attrs_post_init__(self) -> None:
-        self.rate = min(self.opening, self.ceiling)
+        self.rate = self.opening = min(self.opening, self.ceiling)
         self.at_once = min(self.most_at_once, _FIRST_AT_ONCE) if self.gently else self.most_at_once
 
     def sent(self, now: float, *, at_full_rate: bool) -> None:
@@ -110,6 +115,8 @@ class Congestion:
             if self._knee < inf:
                 growth = max(growth, CATCHES_UP * (NEARLY * self._knee - self.rate))
             self.rate = min(self.ceiling, self.rate + growth / self.rate)
+            if self.rate > FORGETS * self._knee:
+                self._knee = inf
 
     def passed(self, now: float, *, all_at_once: bool) -> None:
         """Take note that a request was not refused; with *all_at_once*, as many as may be were under way."""
@@ -174,6 +181,8 @@ class Congestion:
             return
         self.at_once = min(self.at_once, max(1.0, AT_ONCE_SHARE * limit // 1))
         remaining = as_seconds(headers.get("concurrency-limit-remaining"))
-        if remaining is not None and remaining < RESERVE * limit and now >= self._at_once_cut_at + _FRESH:
-            self._at_once_cut_at = now
-            self.at_once = max(1.0, self.at_once - 1)
+        known = max(self._at_once_cut_at, self._crowded_at)
+        if remaining is not None and remaining < RESERVE * limit and now >= known + _FRESH:
+            self._crowded_at = now
+            self._refused_at_once = True
+            self.at_once = max(1.0, CUT * self.at_once)

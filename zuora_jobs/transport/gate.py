@@ -105,14 +105,14 @@ class Gate:
         """Tell when to ask again: a moment not after *now* means that one may go; None: when one in flight has ended."""
         if self.in_flight >= int(self.congestion.at_once):
             return None
-        if self.breaker.is_open:
-            return max(self.held_until, self.breaker.probe_at, now)
         quota = self.quota.rate(now + TICK)
         rate = min(self.congestion.rate, quota)
         early = BURST if rate * BURST >= 1 else 0.0
         opens = self._last + 1 / rate - early if rate > 0 else inf
         if opens > now and quota <= rate:  # it may go faster once the window has ended
             opens = min(opens, self.quota.changes_at(now + TICK))
+        if self.breaker.is_open:
+            opens = max(opens, self.breaker.probe_at)
         return max(self.held_until, opens, now)
 
     def enter(self, now: float) -> None:

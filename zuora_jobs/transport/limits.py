@@ -106,8 +106,11 @@ class Limiter:
         """Requests a second that may go at present."""
         return self.gate.rate(asyncio.get_running_loop().time())
 
-    async def acquire(self) -> Permit:
+    async def acquire(self, *, again: bool = False) -> Permit:
         """Wait for a place in the budget. Cancelled meanwhile, it leaves nothing behind.
+
+        Args:
+            again: for a call that has waited before, and goes to the head of the queue.
 
         Raises:
             WatcherClosed: the client is closed.
@@ -123,6 +126,8 @@ class Limiter:
             return Permit(self, now)
         waiter: asyncio.Future[float] = loop.create_future()
         self._waiters[waiter] = None
+        if again:
+            self._waiters.move_to_end(waiter, last=False)
         self._let_go()
         try:
             given_at = await waiter
@@ -290,7 +295,7 @@ def limited(send: Send, limiter: Limiter) -> Callable[[Request], Coroutine[Any, 
     async def send_in_turn(request: Request) -> Response:
         permit: Permit | None = request.permit
         if permit is None or not permit.spend():
-            permit = await limiter.acquire()
+            permit = await limiter.acquire(again=permit is not None)
         with permit:
             response = await send(request)
             limiter.note(response, error=fault(request, response), sent_at=permit.given_at)

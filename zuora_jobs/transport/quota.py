@@ -29,7 +29,13 @@ SPRINT: Final = 4.0
 AT_ONCE: Final = 0.1
 """Share of a window's quota that a run may spend as fast as it likes."""
 
+RESERVE: Final = 0.01
+"""Share of a window's quota that is never spent: so many requests of others are under way and not yet counted."""
+
 _AT_ONCE_TAKES: Final = 60.0
+_SHORTEST: Final = 1.0
+"""Seconds of a window; resets are told in whole ones."""
+
 _ROUNDED_UP: Final = 1.0
 """Seconds by which a reset given in whole seconds may be too late."""
 
@@ -66,12 +72,13 @@ class _Account:
 
     def pace(self, now: float) -> float:
         left = self.resets_at - now - _ROUNDED_UP
-        if self.remaining <= 0:
+        spare = self.remaining - RESERVE * self.limit
+        if spare <= 0:
             return 0.0
         if left <= 0:
             return inf
         line = (1 - AT_ONCE) * self.limit * min(1.0, left / self.seconds)
-        return SPRINT * self.remaining / left + max(0.0, self.remaining - line) / _AT_ONCE_TAKES
+        return SPRINT * spare / left + max(0.0, self.remaining - line) / _AT_ONCE_TAKES
 
 
 class Quota:
@@ -143,7 +150,8 @@ class Quota:
         fitting = [w for w in self._accounts if w.limit == limit and reset <= w.seconds + _ROUNDED_UP]
         if fitting:
             return self._accounts[min(fitting, key=lambda window: window.seconds)]
-        if self._accounts or limit is None or reset <= 0:
+        others = self._told or any(w.limit != limit for w in self._accounts)
+        if others or limit is None or not 0 < reset <= LONGEST_WINDOW:
             return None  # a figure that goes with none of the windows that were named
         alone = Window(int(limit), reset)
         self._open((alone,), now)
@@ -165,6 +173,6 @@ def _read(header: str) -> tuple[float | None, tuple[Window, ...]]:
         tightest = limit if tightest is None else tightest
         named = dict(parameter.partition("=")[::2] for parameter in parameters)
         seconds = as_seconds(named.get("w"))
-        if seconds and seconds <= LONGEST_WINDOW:
+        if seconds is not None and _SHORTEST <= seconds <= LONGEST_WINDOW:
             windows.append(Window(int(limit), seconds))
     return tightest, tuple(dict.fromkeys(windows))
