@@ -14,7 +14,6 @@ What becomes what:
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from math import isinf
@@ -29,7 +28,7 @@ from zuora_jobs.errors import MalformedResponse, Reason
 from zuora_jobs.protocol import models
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 T = TypeVar("T")
 
@@ -81,6 +80,7 @@ def structure(model: type[T], document: Any) -> T:
         return _converter.structure(document, model)
     except ClassValidationError as error:
         problems = transform_error(error, format_exception=_describe)
+        _forget(error)
     except TypeError as error:
         problems = [f"{error} @ $"]
     shown = "; ".join(problems[:_SHOWN]) + (f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else "")
@@ -132,6 +132,13 @@ def _json_name(value: object) -> str:
 
 def _describe(error: BaseException, _: type | None) -> str:
     return "required field missing" if isinstance(error, KeyError) else str(error)
+
+
+def _forget(error: BaseException) -> None:
+    """Free the frames an error came through: they hold the answer, and in a circle the errors themselves."""
+    error.__traceback__ = None
+    for inner in getattr(error, "exceptions", ()):
+        _forget(inner)
 
 
 def _expected(what: str, value: object) -> NoReturn:
@@ -240,15 +247,21 @@ def _structure_list(converter: Converter, kind: Any) -> Callable[[Any, Any], tup
     read_item = converter.get_structure_hook(item)
 
     def read_list(value: Any, _: Any) -> tuple[Any, ...]:
-        return tuple(_readable(read_item, item, value if isinstance(value, list) else [value]))
+        items = value if isinstance(value, list) else [value]
+        return tuple(read for _, read in _legible(lambda one: read_item(one, item), items))
 
     return read_list
 
 
-def _readable(read_item: Callable[[Any, Any], Any], kind: Any, items: list[Any]) -> Iterator[Any]:
+def _legible(read: Callable[[T], Any], items: Iterable[T]) -> Iterator[tuple[T, Any]]:
+    """Read each of *items*, and leave out those that cannot be read."""
     for item in items:
-        with suppress(TypeError, ClassValidationError):
-            yield read_item(item, kind)
+        try:
+            result = read(item)
+        except (TypeError, ClassValidationError) as error:
+            _forget(error)
+        else:
+            yield item, result
 
 
 def _wire_names(cls: type) -> dict[str, str]:
@@ -274,21 +287,19 @@ def _structure_class(converter: Converter, cls: type) -> Callable[[Any, Any], An
         own = {"raw": value} if keeps_raw else {}
         try:
             document = read_fields(present | own, cls)
-        except ClassValidationError:
+        except ClassValidationError as error:
             if cls in EXACT:
                 raise
+            _forget(error)
             essential = {key: item for key, item in present.items() if key in indispensable} | own
-            document = read_fields(essential | dict(readable(present, essential)), cls)
+            others = [pair for pair in present.items() if pair[0] not in indispensable]
+            legible = dict(
+                pair for pair, _ in _legible(lambda pair: read_fields(essential | dict([pair]), cls), others)
+            )
+            document = read_fields(essential | legible, cls)
         if keeps_raw and not value:
             _expected("at least one field", value)
         return document
-
-    def readable(present: dict[str, Any], essential: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-        for key, item in present.items():
-            if key not in indispensable:
-                with suppress(ClassValidationError):
-                    read_fields(essential | {key: item}, cls)
-                    yield key, item
 
     return read_object
 
