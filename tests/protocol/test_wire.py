@@ -461,3 +461,11 @@ def test_no_amount_is_ever_rounded(amount: Decimal) -> None:
     invoice = wire.read(f'{{"Amount": {amount:f}, "Balance": "{amount:f}"}}'.encode(), Invoice)
     assert invoice.amount == amount
     assert invoice.balance == amount
+
+
+def test_of_more_objects_than_anyone_sends_the_first_thousand_are_read_and_all_are_kept() -> None:
+    sent = {"status": "executing", "batches": [{"name": str(number)} for number in range(5000)]}
+    job = wire.structure(AquaJob, sent)
+    assert [batch.name for batch in job.batches] == [str(number) for number in range(1000)]
+    assert wire.to_json(job) == sent
+    assert len(wire.reasons_in([{"code": number} for number in range(5000)])) == 1000

@@ -49,7 +49,7 @@ MOODS: dict[str, Any] = {
 }
 UNHEARD = (err.TransportError, err.RateLimited, err.ServerError, err.Unauthorized)
 SOME = st.lists(st.sampled_from(NAMES), min_size=1, max_size=6)
-TIMEOUTS = st.sampled_from([None, None, 0.5, 4.0, 40.0])
+TIMEOUTS, LASTS = st.sampled_from([None, None, 0.5, 4.0, 40.0]), st.sampled_from([2.0, 10.0, 100.0])
 
 
 def said(status: int, document: Any, headers: dict[str, str] | None = None) -> Response:
@@ -105,8 +105,7 @@ class Watching(RuleBasedStateMachine):
         self.began_at: dict[str, float] = {}
         self.document_at, self.known_at = dict.fromkeys(NAMES, 0.0), dict.fromkeys(NAMES, 0.0)
         self.accepted_at = -inf
-        self.told = Counter[str]()
-        self.wrong: list[str] = []  # where nobody could raise it
+        self.told, self.wrong = Counter[str](), list[str]()  # the latter where nobody could raise it
         opened, self.closing = asyncio.Event(), asyncio.Event()
         options: Any = {"contact_timeout": PATIENCE, "unknown_status_timeout": PATIENCE, "observers": [self.observe]}
         budget, cadence = Budget(rate=50, concurrency=AT_ONCE), Cadence.constant(EVERY)
@@ -300,9 +299,10 @@ class Watching(RuleBasedStateMachine):
         if self.lives[name].phase(self.loop.time()) == "running":
             self.lives[name] = Life(name, end, self.loop.time() + after)
 
-    @rule(names=SOME, mood=st.sampled_from(sorted(MOODS)), lasts=st.sampled_from([2.0, 10.0, 100.0]))
-    def trouble(self, names: list[str], mood: str, lasts: float) -> None:
+    @rule(names=SOME, mood=st.sampled_from(sorted(MOODS)), lasts=LASTS, then=st.sampled_from([0.0, 7.0, 70.0]))
+    def trouble(self, names: list[str], mood: str, lasts: float, then: float) -> None:
         self.moods.update(dict.fromkeys(names, (mood, self.loop.time() + lasts)))
+        self.run(partial(asyncio.sleep, then))
 
     @rule(seconds=st.sampled_from([0.01, 0.5, 3.0, 20.0, 70.0]))
     def pass_time(self, seconds: float) -> None:
@@ -344,6 +344,6 @@ class Watching(RuleBasedStateMachine):
 
 
 Watching.TestCase.settings = settings(
-    max_examples=200, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=300, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestWatching = Watching.TestCase

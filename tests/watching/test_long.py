@@ -246,7 +246,7 @@ async def test_two_thousand_jobs_come_back_from_a_standstill_within_the_budget_a
     rng = Random(3)
 
     def answer(name: str, now: float) -> Any:
-        if 60 < now < 75 and rng.random() < 0.3:
+        if (60 < now < 80 or 60 + seconds < now < 90 + seconds) and rng.random() < 0.4:
             return rng.choice(TROUBLES[:6])()
         number = int(name[1:])
         return ENDS[number % 4] if now >= 100 + number % 100 else "Processing"
@@ -255,12 +255,12 @@ async def test_two_thousand_jobs_come_back_from_a_standstill_within_the_budget_a
     told: list[Any] = []
     async with (
         ZuoraClient(TENANT, Budget(rate=100, concurrency=10), send=send, rng=Random(1)) as client,
-        JobWatcher(client, cadence=Cadence.constant(20), observers=[told.append], contact_timeout=60) as watcher,
+        JobWatcher(client, cadence=Cadence.constant(20), observers=[told.append], contact_timeout=1000) as watcher,
     ):
         watch = asyncio.create_task(watcher.watch_all(ops(2000), timeout=seconds + 300))
         await asyncio.sleep(71.234)
-        under_way, before = send.at_once, len(send.moments)
-        assert under_way
+        before = len(send.moments)
+        assert send.at_once
         stand_still(seconds)
         outcomes = await watch
     after = send.moments[before:]

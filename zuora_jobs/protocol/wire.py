@@ -38,8 +38,8 @@ EXACT = frozenset({models.Invoice})
 
 _LARGEST_COUNT = 10**15
 
-MOST_REASONS = 1000
-"""What comes after so many stands in `raw` only."""
+MOST_OBJECTS = 1000
+"""Reasons, batches and the like that are read of a list; what comes after them stands in `raw` only. AQuA has 50."""
 
 _SHOWN = 5
 """Problems that an error's text names; all are in its `problems`."""
@@ -200,7 +200,7 @@ def _amount(value: Any, _: Any) -> Decimal:
 def reasons_in(value: Any) -> tuple[Reason, ...]:
     """Read a list of reasons, whatever the case of its keys; text alone becomes a reason without a code."""
     items = value if isinstance(value, list) else [] if value is None else [value]
-    return tuple(_reason(item) for item in items[:MOST_REASONS])
+    return tuple(_reason(item) for item in items[:MOST_OBJECTS])
 
 
 def _reason(item: Any) -> Reason:
@@ -244,10 +244,12 @@ def _is_list(kind: Any) -> bool:
 
 def _structure_list(converter: Converter, kind: Any) -> Callable[[Any, Any], tuple[Any, ...]]:
     item = get_args(kind)[0]
-    read_item = converter.get_structure_hook(item)
+    read_item, of_objects = converter.get_structure_hook(item), has(item)
 
     def read_list(value: Any, _: Any) -> tuple[Any, ...]:
         items = value if isinstance(value, list) else [value]
+        if of_objects:
+            items = items[:MOST_OBJECTS]
         return tuple(read for _, read in _legible(lambda one: read_item(one, item), items))
 
     return read_list
