@@ -149,22 +149,23 @@ class Limiter:
             sent_at: when its request was let go.
         """
         now = asyncio.get_running_loop().time()
+        sent_at = now if sent_at is None else sent_at
         gate, headers = self.gate, response.headers
         gate.quota.note(headers, now, gate.in_flight)
         gate.congestion.note(headers, now)
         wait = 0.0
         if response.status == 429 or isinstance(error, RateLimited):  # noqa: PLR2004
-            self._refused(response, error, now if sent_at is None else sent_at, now)
+            self._refused(response, error, sent_at, now)
             wait = retry_after(response) or self._guess()
         elif response.status == 503:  # noqa: PLR2004
             wait = retry_after(response) or 0.0
             if wait:
-                gate.congestion.too_many(now if sent_at is None else sent_at, now, gate.in_flight, wait)
+                gate.congestion.too_many(sent_at, now, gate.in_flight, wait)
         elif response.status < 500:  # noqa: PLR2004
             gate.congestion.passed(now, all_at_once=gate.in_flight >= int(gate.congestion.at_once))
             if as_seconds(headers.get("ratelimit-remaining")) == 0:  # the next would be refused
-                gate.congestion.too_fast(now if sent_at is None else sent_at, now)
-                wait = wait or window_ends_in(headers) or 0.0
+                gate.congestion.too_fast(sent_at, now)
+                wait = window_ends_in(headers) or 0.0
         if wait:
             self.hold(wait)
 
