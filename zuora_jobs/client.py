@@ -92,6 +92,11 @@ class ZuoraClient:
             message = "the client is closed: use it inside `async with ZuoraClient(...) as client`"
             raise WatcherClosed(message)
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be written down, though an answer may give it back: credentials and tokens."""
+        return self._bearer.secrets
+
     async def job(self, handle: JobHandle[JobT]) -> JobT:
         """Get a job's document, trying again what passes.
 

@@ -17,6 +17,10 @@
         ServerError                 Zuora could not do it now: 5xx, a lock, an internal or temporary error
         Rejected                    any other refusal
       MalformedResponse             Zuora's answer makes no sense: .problems
+      JournalError                  the disk: the journal cannot be read or written
+        JournalInUse                another process writes to it
+        NewerJournal                a later version of this package wrote it
+        CorruptJournal              it is damaged, or no journal at all
       UnknownStatus                 a status that the job's kind does not list, for too long
       WatchTimedOut                 the caller's own timeout; the job was left alone
       JobError                      raised by Outcome.unwrap() only: .outcome
@@ -186,6 +190,29 @@ class MalformedResponse(ZuoraJobsError):
         super().__init__(message)
         self.problems = tuple(problems)
         """What is wrong and where, such as `required field missing @ $.status`."""
+
+
+class JournalError(ZuoraJobsError):
+    """The journal cannot be written or read. What is in it stays, and what was not told is in it or will be asked again."""
+
+    sent = False
+
+
+class JournalInUse(JournalError):
+    """Another process, or another watcher of this one, writes to the journal."""
+
+
+class NewerJournal(JournalError):
+    """A later version of this package wrote the journal."""
+
+    def __init__(self, message: str, *, version: int) -> None:
+        super().__init__(message)
+        self.version = version
+        """Of the journal."""
+
+
+class CorruptJournal(JournalError):
+    """The file is damaged, or is no journal at all. It has not been touched."""
 
 
 class UnknownStatus(ZuoraJobsError):

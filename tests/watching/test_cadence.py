@@ -182,7 +182,7 @@ def test_a_generator_without_a_delay_is_refused(wait_gen: Any) -> None:
         Cadence.from_wait_gen(wait_gen)
 
 
-@pytest.mark.parametrize("garbage", ["1", -1, nan, inf, -inf, True, [1], object(), 1j], ids=repr)
+@pytest.mark.parametrize("garbage", ["1", -1, nan, inf, -inf, True, [1], b"1", 1j], ids=repr)
 def test_a_generator_that_gives_garbage_is_refused(garbage: Any) -> None:
     with pytest.raises(ConfigurationError, match="wait generator"):
         Cadence.from_wait_gen(lambda: iter([garbage]))  # type: ignore[arg-type, return-value]

@@ -138,7 +138,7 @@ async def test_six_hours_of_two_thousand_jobs_in_all_sorts_of_trouble_grow_nothi
             blocks.append(sys.getallocatedblocks())
             dozed.append(sum(unknown))
             tasks.append(len(asyncio.all_tasks()))
-            heap.append(len(watcher._opened()._schedule._heap))
+            heap.append(len(watcher._opened()._driver._schedule._heap))
         figures = watcher.statistics()
         watch.cancel()
         await asyncio.wait([watch])

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
@@ -57,6 +58,9 @@ FEWEST_REFUSALS: Final = 5
 REFUSAL_STANDS: Final = 60.0
 """Seconds for which credentials that were refused are not shown again: the answer is for all jobs alike."""
 
+MOST_AT_A_TIME: Final = 4
+"""Tokens that answers still under way may have been asked for with."""
+
 
 class Bearer:
     """The token of one client.
@@ -73,6 +77,7 @@ class Bearer:
         self._fetch = fetch
         self._token = settings.access_token
         self._fixed = settings.access_token is not None
+        self._given_out = deque([settings.access_token or ""], maxlen=MOST_AT_A_TIME)
         self._renew_at = float("inf")
         self._ends_at = float("inf")
         self._failure: ZuoraJobsError | None = None
@@ -90,6 +95,11 @@ class Bearer:
 
     def __repr__(self) -> str:
         return f"<Bearer {'fixed' if self._fixed else 'none yet' if self._token is None else 'fetched'}>"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What an answer may give back to us, and nobody is to read: the credentials, and the tokens of late."""
+        return tuple(secret for secret in (self._settings.client_secret, *self._given_out) if secret)
 
     async def token(self) -> str:
         """Give a token that is good, as far as we know.
@@ -204,6 +214,7 @@ class Bearer:
             message = f"POST /oauth/token: the answer holds no token: {problem}"
             raise MalformedResponse(message, problems=[problem])
         self._token = token
+        self._given_out.append(token)
         self._proved = False
         life = _seconds(document.get("expires_in"))
         # without a lifetime the token serves until Zuora refuses it

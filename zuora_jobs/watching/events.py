@@ -90,6 +90,8 @@ class Finished(JobEvent):
 
     name: ClassVar[str] = "finished"
     outcome: Outcome[Any]
+    from_journal: bool = False
+    """Whether this was seen in an earlier run. Presigned URLs are not kept: ask about the job again for them."""
 
 
 # --- about the tenant

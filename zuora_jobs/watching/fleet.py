@@ -1,8 +1,8 @@
-"""All jobs that a watcher watches: performs what the schedule decides.
+"""All jobs that a watcher watches, and what is made of each answer about one.
 
-One driver task takes jobs from the schedule as the budget lets it, and each look is a task for as long as its request
-takes; a job that waits costs an entry here and one in the schedule's heap, no task and no timer. Two who watch one job
-share its looks. Everything runs in the watcher's task group, so nothing outlives it.
+When to look is the driver's; a look is a task for as long as its request takes. Two who watch one job share its looks.
+What is told has been taken down before: no job is looked at, and no end told, that the record does not have. Everything
+runs in the watcher's task group, so nothing outlives it.
 """
 
 from __future__ import annotations
@@ -10,27 +10,29 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from zuora_jobs.errors import UnknownStatus, WatcherClosed, WatchTimedOut, ZuoraJobsError
 from zuora_jobs.protocol.messages import one_line
-from zuora_jobs.timing import TICK
 from zuora_jobs.transport.retry import Trouble, Verdict, delay_before_retry, nobody_home, verdict
+from zuora_jobs.watching.driver import Driver
 from zuora_jobs.watching.events import CancelRefused, Finished, Observed, Retrying, StatusChanged, UnknownStatusSeen
 from zuora_jobs.watching.herald import Herald
 from zuora_jobs.watching.outcome import Lost, Outcome, outcome_of
 from zuora_jobs.watching.remote import RemoteCancellation
-from zuora_jobs.watching.schedule import Schedule
 from zuora_jobs.watching.watch import Rules, Statistics, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from zuora_jobs.client import ZuoraClient
+    from zuora_jobs.journal.entries import Past
     from zuora_jobs.protocol.kinds import JobHandle
     from zuora_jobs.protocol.models import JobDocument
     from zuora_jobs.transport.limits import Permit
     from zuora_jobs.watching.events import JobEvent, Observer
+    from zuora_jobs.watching.record import Record
     from zuora_jobs.watching.subscription import Subscription
 
 log = logging.getLogger("zuora_jobs")
@@ -65,9 +67,15 @@ class Fleet:
     """Watches jobs until they end; used by one JobWatcher, inside its task group."""
 
     def __init__(
-        self, client: ZuoraClient, rules: Rules, observers: Sequence[Observer], group: asyncio.TaskGroup
+        self,
+        client: ZuoraClient,
+        rules: Rules,
+        observers: Sequence[Observer],
+        record: Record,
+        group: asyncio.TaskGroup,
     ) -> None:
         self._client = client
+        self._record = record
         self._rules = rules
         self._group = group
         self._loop = asyncio.get_running_loop()
@@ -75,18 +83,17 @@ class Fleet:
         self._remote = RemoteCancellation(
             client, seen=self._answered_a_delete, refused=self._refused_a_delete, settled=self._look_if_idle
         )
-        self._schedule: Schedule[JobHandle[Any]] = Schedule()
+        self._driver = Driver(client.limiter, self)
         self._watches: dict[JobHandle[Any], Watch] = {}
         self._subscriptions: set[Subscription] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._looks: set[asyncio.Task[None]] = set()
         self._farewells: set[asyncio.Task[None]] = set()
-        self._wake: asyncio.Future[None] | None = None
-        self._wakes_at: float | None = None
         self._counts: Counter[str] = Counter()
         self._closed = False
+        record.begin(secrets=lambda: client.secrets, on_failure=self._stop)
         client.limiter.on_hold.append(self._herald.throttled)
-        self.spawn(self._drive())
+        self._driving = self.spawn(self._drive())
 
     # --- what subscriptions ask for
 
@@ -95,6 +102,7 @@ class Fleet:
         if self._closed:
             message = "the watcher is closed: use it inside `async with JobWatcher(client) as watcher`"
             raise WatcherClosed(message)
+        self._record.check()
         self._subscriptions.add(subscription)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -106,7 +114,10 @@ class Fleet:
         watch = self._watches.get(handle)
         if watch is None:
             watch = self._watches[handle] = Watch(handle, self._loop.time())
-        watch.subscriptions += (subscription,)
+            watch.subscriptions = (subscription,)
+            self._record.accept(handle, partial(self._accepted, watch))
+        else:
+            watch.subscriptions += (subscription,)
         if not hold:
             self._look_if_idle(handle)
 
@@ -117,7 +128,7 @@ class Fleet:
             return
         watch.subscriptions = tuple(other for other in watch.subscriptions if other is not subscription)
         if not watch.subscriptions:
-            self._drop(watch)
+            self._leave_alone(watch)
         elif watch.parked:  # it may have been for his sake who has left
             self._look_if_idle(handle)
 
@@ -141,7 +152,7 @@ class Fleet:
         watch = self._watches.get(handle)
         if watch is None:
             return False
-        if watch.looking is not None or handle in self._remote:
+        if watch.looking is not None or not watch.accepted or handle in self._remote:
             watch.nudged = True  # what is on its way may be older than the nudge
         else:
             self._look_at(watch, self._loop.time())
@@ -149,11 +160,17 @@ class Fleet:
 
     def delete(self, handle: JobHandle[Any], on_error: Callable[[ZuoraJobsError], None]) -> None:
         """Cancel the remote job; what came of it is seen like any answer about it."""
-        if deletion := self._remote.ask(handle, on_error):
+        watch = self._watches.get(handle)
+        if watch is not None and not watch.accepted:
+            watch.deletions.append(on_error)
+        elif deletion := self._remote.ask(handle, on_error):
             self._remote.runs(handle, self.spawn(deletion))
 
     def undelete(self, handle: JobHandle[Any], on_error: Callable[[ZuoraJobsError], None]) -> None:
         """He who asked for the remote job to be cancelled has left; the last to leave takes the request along."""
+        watch = self._watches.get(handle)
+        if watch is not None and on_error in watch.deletions:
+            watch.deletions.remove(on_error)
         self._remote.unask(handle, on_error)
 
     async def leave(self, subscription: Subscription) -> None:
@@ -197,71 +214,79 @@ class Fleet:
         finally:
             self._closed = True
             self._client.limiter.on_hold.remove(self._herald.throttled)
-            self._fail_all("the watcher was closed while this job was being watched; the job was left alone")
+            self._fail_all(
+                WatcherClosed("the watcher was closed while this job was being watched; the job was left alone")
+            )
             for watch in list(self._watches.values()):
-                self._drop(watch)
+                self._leave_alone(watch)
             for task in self._tasks | self._looks | self._farewells:
                 task.cancel()
+            await self._record.close()
 
-    def _fail_all(self, message: str) -> None:
+    def _fail_all(self, error: ZuoraJobsError) -> None:
         for subscription in self._subscriptions:
-            subscription.fail(WatcherClosed(message))
+            subscription.fail(error)
 
-    # --- the driver, and looks
+    def _stop(self, error: ZuoraJobsError) -> None:
+        """Nothing that is seen can be told any more."""
+        self._fail_all(error)
+        self._driving.cancel()
+
+    # --- what the record knows
+
+    def _accepted(self, watch: Watch, past: Past) -> None:
+        """Begin to watch what is now on record, or go on, or tell its end, which is on record too."""
+        if self._watches.get(watch.handle) is not watch:
+            return  # left in the meantime
+        if past.outcome is not None:
+            self._tell_again(watch, past.outcome, acknowledged=past.acknowledged)
+            return
+        watch.accepted, watch.polls, watch.status = True, past.polls, past.status
+        watch.began -= past.age
+        if watch.nudged:
+            self._look_at(watch, self._loop.time())
+        deletions, watch.deletions = watch.deletions, []
+        for on_error in deletions:
+            self.delete(watch.handle, on_error)
+
+    def _tell_again(self, watch: Watch, outcome: Outcome[Any], *, acknowledged: bool) -> None:
+        """Tell an end that was seen in an earlier run, but not to those who have said that they know."""
+        self._drop(watch)
+        listeners = [one for one in watch.subscriptions if one.tell_again or not acknowledged]
+        for subscription in watch.subscriptions:
+            if subscription not in listeners:
+                subscription.skip(watch.handle)
+        if listeners:
+            self._counts[outcome.name] += 1
+            self._herald.about(Finished, listeners, handle=watch.handle, outcome=outcome, from_journal=True)
+
+    # --- looks
 
     async def _drive(self) -> None:
-        limiter = self._client.limiter
-        while True:
-            due = self._schedule.next_due()
-            if due is None or due > self._loop.time() + TICK:
-                await self._sleep_until(due)
-                continue
-            if self._park_next():
-                continue
-            try:
-                permit = await limiter.acquire()
-            except WatcherClosed as error:  # the client was closed under us
-                self._fail_all(str(error))
-                return
-            except ZuoraJobsError:  # nobody answers, and this was not the look that found out
-                continue
-            handle = self._schedule.pop(self._loop.time() + TICK)  # chosen last: what was due first may have changed
-            watch = self._watches.get(handle) if handle is not None else None
-            if watch is None or watch.looking is not None:
-                permit.release()
-            else:
-                self._start_look(watch, permit)
+        try:
+            await self._driver.run()
+        except WatcherClosed as error:  # the client was closed under us
+            self._fail_all(error)
 
-    def _park_next(self) -> bool:
-        """Take the job that is due next from the schedule if all who watch it are behind in their reading."""
-        handle = self._schedule.first()
-        watch = self._watches.get(handle) if handle is not None else None
+    def park(self, handle: JobHandle[Any]) -> bool:
+        """Leave *handle* alone if all who watch it are behind in their reading, until one has read on."""
+        watch = self._watches.get(handle)
         if watch is None or not all(subscription.is_full for subscription in watch.subscriptions):
             return False
-        self._schedule.discard(watch.handle)
         watch.parked = True
         for subscription in watch.subscriptions:
-            subscription.park(watch.handle)
+            subscription.park(handle)
         return True
 
-    def _start_look(self, watch: Watch, permit: Permit) -> None:
+    def look(self, handle: JobHandle[Any] | None, permit: Permit) -> None:
+        """Look at *handle*, using up *permit*, unless it is not watched or being looked at."""
+        watch = self._watches.get(handle) if handle is not None else None
+        if watch is None or watch.looking is not None:
+            permit.release()
+            return
         watch.looking = self._start(self._look(watch, permit), self._looks)
         # here, since a task that is cancelled before it began runs nothing of its own
         watch.looking.add_done_callback(lambda _: permit.release())
-
-    async def _sleep_until(self, moment: float | None) -> None:
-        self._wake, self._wakes_at = self._loop.create_future(), moment
-        timer = self._loop.call_at(moment, self._wake_up) if moment is not None else None
-        try:
-            await self._wake
-        finally:
-            self._wake = None
-            if timer is not None:
-                timer.cancel()
-
-    def _wake_up(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
 
     def _look_at(self, watch: Watch, due: float) -> None:
         """Have *watch* looked at when it is *due*, or now where it has been nudged; one look at a time."""
@@ -269,9 +294,7 @@ class Fleet:
             return
         due = self._loop.time() if watch.nudged else due
         watch.nudged = watch.parked = False
-        self._schedule.put(watch.handle, due)
-        if self._wake is not None and (self._wakes_at is None or due < self._wakes_at):
-            self._wake_up()
+        self._driver.put(watch.handle, due)
 
     async def _look(self, watch: Watch, permit: Permit) -> None:
         try:
@@ -296,9 +319,11 @@ class Fleet:
         now = self._loop.time()
         self._herald.contact_made(now)
         watch.trouble = watch.delays = None
-        before, watch.job = watch.job.status if watch.job is not None else None, job
         kind, status = watch.handle.kind, job.status
+        before, watch.status, watch.job = watch.status, status, job
         phase = kind.phase(status)
+        if before != status:
+            self._record.seen(watch.handle, status, phase, watch.polls)
         if looked:
             self._tell(Observed, watch, status=status, phase=phase, polls=watch.polls, job=job)
         if before is not None and before != status:
@@ -369,7 +394,7 @@ class Fleet:
         if now - away_since < longest or len(self._watches) == 1:  # one alone has troubles of its own
             return False
         waiting = [watch]
-        while (handle := self._schedule.pop(now)) is not None:
+        while (handle := self._driver.pop(now)) is not None:
             waiting.append(self._watches[handle])
         for one in waiting:
             if now - max(one.began, away_since) >= longest:
@@ -391,8 +416,12 @@ class Fleet:
     def _look_if_idle(self, handle: JobHandle[Any]) -> None:
         """Look at *handle* now, unless that is under way or arranged for."""
         watch = self._watches.get(handle)
-        if watch is not None and handle not in self._schedule:
+        if watch is None or handle in self._driver:
+            return
+        if watch.accepted:
             self._look_at(watch, self._loop.time())
+        else:
+            watch.nudged = True
 
     async def _cancel_then_lose(self, handles: list[JobHandle[Any]], subscription: Subscription) -> None:
         await self._remote.say_farewell(self._only_watched_by(subscription, handles))
@@ -409,6 +438,9 @@ class Fleet:
 
     def _finish(self, watch: Watch, outcome: Outcome[Any]) -> None:
         self._drop(watch)
+        self._record.finish(outcome, partial(self._tell_end, watch, outcome))
+
+    def _tell_end(self, watch: Watch, outcome: Outcome[Any]) -> None:
         self._counts[outcome.name] += 1
         self._tell(Finished, watch, outcome=outcome)
 
@@ -432,9 +464,13 @@ class Fleet:
                 self._herald.to_one(Finished, subscription, handle=handle, outcome=outcome)
                 self.detach(handle, subscription)
 
+    def _leave_alone(self, watch: Watch) -> None:
+        self._drop(watch)
+        self._record.left(watch.handle, watch.polls)
+
     def _drop(self, watch: Watch) -> None:
         self._watches.pop(watch.handle, None)
-        self._schedule.discard(watch.handle)
+        self._driver.discard(watch.handle)
         if watch.looking is not None:
             watch.looking.cancel()
             watch.looking = None

@@ -60,13 +60,21 @@ class Subscription:
         watches: where jobs are watched.
         timeout: seconds for each job from when it was accepted; None: as long as it takes.
         only_ends: tell ends and nothing else.
+        tell_again: tell also ends that were acknowledged in an earlier run.
         limit: how many events may wait to be taken.
     """
 
     def __init__(
-        self, watches: Watches, *, timeout: float | None = None, only_ends: bool = False, limit: int | None = None
+        self,
+        watches: Watches,
+        *,
+        timeout: float | None = None,
+        only_ends: bool = False,
+        tell_again: bool = True,
+        limit: int | None = None,
     ) -> None:
         self.only_ends = only_ends
+        self.tell_again = tell_again
         self.timeout = timeout
         self.open: set[JobHandle[Any]] = set()
         """Accepted, and not yet told to have ended."""
@@ -118,14 +126,21 @@ class Subscription:
         """Keep *handle* until there is room."""
         self._parked[handle] = None
 
+    def skip(self, handle: JobHandle[Any]) -> bool:
+        """Close *handle* without a word; False where it is not open."""
+        if handle not in self.open:
+            return False
+        self.open.remove(handle)
+        self._deadline_of.pop(handle, None)
+        self._room.set()
+        self._told.set()
+        return True
+
     def put(self, event: Event) -> None:
         """Tell *event*, where it concerns this caller."""
         if isinstance(event, Finished):
-            if event.handle not in self.open:
+            if not self.skip(event.handle):
                 return
-            self.open.remove(event.handle)
-            self._deadline_of.pop(event.handle, None)
-            self._room.set()
         elif self.only_ends or self._has_no_room_for(event):
             return
         self._events.append(event)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterator
 
+    from zuora_jobs.errors import ZuoraJobsError
     from zuora_jobs.protocol.kinds import JobHandle, JobKind
     from zuora_jobs.protocol.models import JobDocument
     from zuora_jobs.transport.retry import Patience, Trouble
@@ -55,14 +56,17 @@ class Watch:
     """One job being watched, whoever asks."""
 
     __slots__ = (
+        "accepted",
         "began",
         "delays",
+        "deletions",
         "handle",
         "job",
         "looking",
         "nudged",
         "parked",
         "polls",
+        "status",
         "subscriptions",
         "trouble",
         "unknown",
@@ -72,12 +76,18 @@ class Watch:
     def __init__(self, handle: JobHandle[Any], began: float) -> None:
         self.handle = handle
         self.began = began
+        self.accepted = False
+        """Whether the record has it; before that nothing is sent."""
+        self.deletions: list[Callable[[ZuoraJobsError], None]] = []
+        """Who wants the remote job to be cancelled once this is accepted."""
         self.job: JobDocument | None = None
+        self.status: str | None = None
+        """Last seen, perhaps in an earlier run."""
         self.polls = 0
         self.subscriptions: tuple[Subscription, ...] = ()
         self.looking: asyncio.Task[None] | None = None
         self.nudged = False
-        """To be looked at again as soon as what is under way has come back."""
+        """To be looked at as soon as this is accepted, or what is under way has come back."""
         self.parked = False
         """Left alone until somebody who watches it has read on."""
         self.trouble: Trouble | None = None

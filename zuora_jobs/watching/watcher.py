@@ -14,6 +14,7 @@ from zuora_jobs.protocol.kinds import JobHandle, JobKind, JobT
 from zuora_jobs.transport.retry import Patience
 from zuora_jobs.watching.cadence import Cadence
 from zuora_jobs.watching.fleet import Fleet
+from zuora_jobs.watching.record import NoRecord
 from zuora_jobs.watching.subscription import Subscription, check_handle
 from zuora_jobs.watching.watch import Rules, Statistics
 
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from zuora_jobs.client import ZuoraClient
+    from zuora_jobs.journal.journal import Journal
     from zuora_jobs.watching.events import Event, Observer
     from zuora_jobs.watching.outcome import Outcome
+    from zuora_jobs.watching.record import Record
 
 UNKNOWN_STATUS_TIMEOUT: Final = 3600.0
 """Seconds. A new word for progress may last as long as a query may run; one for an end lasts for ever."""
@@ -44,6 +47,7 @@ class JobWatcher:
         client: an open ZuoraClient; its budget is shared by all that is watched.
         cadence: how soon to look at a job again; one for all, or a mapping of kinds to theirs.
         observers: called with every event.
+        journal: keeps a durable record, and knows what earlier runs saw; the watcher closes it.
         unknown_status_timeout: seconds after which a job whose status its kind does not list is given up as Lost.
         contact_timeout: seconds of failures in a row after which a job is given up as Lost; outages shorter than that
             are ridden out, and so is any throttling.
@@ -56,12 +60,14 @@ class JobWatcher:
         *,
         cadence: Cadence | Mapping[JobKind[Any], Cadence] | None = None,
         observers: Iterable[Observer] = (),
+        journal: Journal | None = None,
         unknown_status_timeout: float = UNKNOWN_STATUS_TIMEOUT,
         contact_timeout: float = CONTACT_TIMEOUT,
         cancel_remote: bool = False,
     ) -> None:
         self._client = client
         self._observers = tuple(observers)
+        self._record: Record = journal if journal is not None else NoRecord()
         _check_cadence(cadence)
         default = Cadence.exponential()
         by_kind = dict(cadence) if isinstance(cadence, Mapping) else {}
@@ -88,8 +94,10 @@ class JobWatcher:
             message = "the watcher is open already: use it in one `async with` at a time"
             raise WatcherClosed(message)
         self._client.check_open()
-        self._group = await asyncio.TaskGroup().__aenter__()
-        self._fleet = Fleet(self._client, self._rules, self._observers, self._group)
+        self._record.check()
+        group = await asyncio.TaskGroup().__aenter__()
+        self._fleet = Fleet(self._client, self._rules, self._observers, self._record, group)
+        self._group = group
         return self
 
     async def __aexit__(
@@ -150,17 +158,19 @@ class JobWatcher:
         timeout: float | None = None,
         at_once: int = 100_000,
         buffer: int = 1000,
+        tell_again: bool = False,
     ) -> AsyncIterator[AsyncIterator[Event]]:
         """Watch jobs as their handles come, and tell what happens as it happens.
 
         `async with watcher.stream(handles) as events: async for event in events: …`. Leaving the block stops the
-        watches. Every handle's last event is its `Finished`; a handle that comes twice while it is watched counts once.
+        watches. Every handle's last event is its `Finished`, unless it was acknowledged; a handle that comes twice while it is watched counts once.
 
         Args:
             handles: of any length, also endless; taken in while others are watched.
             timeout: seconds for each job, from when its handle was taken in.
             at_once: how many jobs may be watched at a time; more are taken in as these end.
             buffer: how many events may wait for a slow reader, before the jobs that only he watches are left alone.
+            tell_again: tell also the ends that were acknowledged to the journal, by `Journal.acknowledge`.
 
         Yields:
             An async iterator of events, which ends when *handles* has ended and so have all its jobs. What *handles*
@@ -168,7 +178,7 @@ class JobWatcher:
         """
         whole("at_once", at_once, least=1)
         whole("buffer", buffer, least=1)
-        async with self._subscribed(timeout, limit=buffer) as subscription:
+        async with self._subscribed(timeout, limit=buffer, tell_again=tell_again) as subscription:
             intake = self._opened().spawn(_feed(subscription, handles, at_once))
             try:
                 yield subscription
@@ -219,11 +229,9 @@ class JobWatcher:
         return self._opened().statistics()
 
     @asynccontextmanager
-    async def _subscribed(
-        self, timeout: float | None, *, only_ends: bool = False, limit: int | None = None
-    ) -> AsyncIterator[Subscription]:
+    async def _subscribed(self, timeout: float | None, **options: Any) -> AsyncIterator[Subscription]:
         fleet = self._opened()
-        subscription = Subscription(fleet, timeout=_timeout(timeout), only_ends=only_ends, limit=limit)
+        subscription = Subscription(fleet, timeout=_timeout(timeout), **options)
         fleet.enrol(subscription)
         try:
             yield subscription

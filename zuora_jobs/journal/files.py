@@ -1,0 +1,118 @@
+"""The files of a journal: the database itself, and a lock beside it that ends with the process that holds it.
+
+Journals are for their owner's eyes: 0600. The lock is a database too, so that it works wherever SQLite does.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from zuora_jobs.errors import CorruptJournal, JournalError, JournalInUse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BUSY: Final = 10.0
+"""Seconds to wait for somebody who looks into the database with a tool of his own."""
+
+_CORRUPT: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+@contextmanager
+def told(path: Path, doing: str) -> Iterator[None]:
+    """Say in a sentence what is wrong with the journal at *path*, instead of in SQLite's words alone."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is not None and code & 0xFF in _CORRUPT:
+            message = (
+                f"the journal {path} is damaged ({error}): move it away, and begin a new one with the same handles;"
+                " what had ended will be asked for again"
+            )
+            raise CorruptJournal(message) from error
+        message = f"cannot {doing} the journal {path}: {error}{_advice(code)}"
+        raise JournalError(message) from error
+    except OSError as error:
+        message = f"cannot {doing} the journal {path}: {error.strerror or error}"
+        raise JournalError(message) from error
+
+
+def _advice(code: int | None) -> str:
+    match (code or 0) & 0xFF:
+        case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR:
+            return "; what it has stays: make room, and run the same again to go on from there"
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+            return "; it must be a file that this user may write, in a folder that he may write"
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return "; another program has locked it"
+    return ""
+
+
+def resolved(path: str | os.PathLike[str]) -> Path:
+    """Give the whole path of a journal that is to be written.
+
+    Raises:
+        JournalError: there can be none.
+    """
+    whole = Path(path).expanduser().absolute()
+    if whole.is_dir():
+        message = f"the journal {whole} is a folder: name a file, such as {whole / 'run.db'}"
+        raise JournalError(message)
+    if not whole.parent.is_dir():
+        message = f"there is no folder {whole.parent} for the journal: make it, or name another file"
+        raise JournalError(message)
+    return whole
+
+
+def lock(path: Path) -> sqlite3.Connection:
+    """Keep everybody else from writing to the journal at *path*, until what is given is closed or the process ends.
+
+    Raises:
+        JournalInUse: somebody else does.
+        JournalError: the folder cannot be written.
+    """
+    beside = path.with_name(path.name + "-lock")
+    with told(path, "lock"):
+        _make(beside)
+        held = sqlite3.connect(beside, isolation_level=None, timeout=0, check_same_thread=False)
+        try:
+            held.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            held.close()
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            message = (
+                f"the journal {path} is in use by another process (or another watcher of this one):"
+                " wait until that has ended, or name another file"
+            )
+            raise JournalInUse(message) from None
+    return held
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the journal at *path* for writing, each commit on the disk before it is told; make it where there is none."""
+    _make(path)
+    database = sqlite3.connect(path, isolation_level=None, timeout=BUSY, check_same_thread=False)
+    try:
+        database.execute("PRAGMA synchronous = FULL")
+        database.execute("PRAGMA journal_mode = WAL")
+        damage = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except BaseException:
+        database.close()
+        raise
+    if damage != "ok":
+        database.close()
+        message = f"the journal {path} is damaged ({damage}): move it away, and begin a new one with the same handles"
+        raise CorruptJournal(message)
+    return database
+
+
+def _make(path: Path) -> None:
+    """Make an empty file that only its owner can read; one that is there is left as it is."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))

@@ -1,0 +1,208 @@
+"""A journal's database, opened for writing: takes batches of entries, each written whole or not at all.
+
+Nothing here knows of threads or loops: whoever calls may wait for the disk.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from functools import singledispatchmethod
+from typing import TYPE_CHECKING, Any
+
+from zuora_jobs.errors import MalformedResponse
+from zuora_jobs.journal import documents, files, schema
+from zuora_jobs.journal.entries import NEW, Accepted, Acknowledged, Ended, Entry, Left, Past, Seen
+from zuora_jobs.protocol.kinds import KINDS, JobHandle
+from zuora_jobs.watching.outcome import Failed, Lost, Succeeded, outcome_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+log = logging.getLogger("zuora_jobs")
+
+_ROW = "SELECT row FROM jobs WHERE kind = ? AND id = ?"
+
+_TO_RESUME = "SELECT kind, id FROM jobs WHERE ended IS NULL OR outcome = 'lost' OR acknowledged IS NULL ORDER BY row"
+
+
+class Store:
+    """The database at *path*, and the lock on it.
+
+    Raises:
+        JournalInUse, NewerJournal, CorruptJournal, JournalError: why it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rows: dict[JobHandle[Any], int] = {}
+        """Of the jobs that are watched."""
+        self._lock = files.lock(path)
+        try:
+            with files.told(path, "open"):
+                self._database = files.connect(path)
+        except BaseException:
+            self._lock.close()
+            raise
+        try:
+            with files.told(path, "write"):
+                schema.migrate(self._database, schema.check(self._database, path))
+        except BaseException:
+            self.close()
+            raise
+
+    def write(self, entries: Sequence[Entry]) -> list[Past | None]:
+        """Write *entries*, in their order, and come back when they are on the disk.
+
+        Returns:
+            For each what was known of its job, where it asks: None for all but `Accepted`.
+
+        Raises:
+            JournalError: none of them was written.
+        """
+        with files.told(self.path, "write"):
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                answers = [self._put(entry) for entry in entries]
+                self._database.execute("COMMIT")
+            except BaseException:
+                self._database.rollback()
+                raise
+        return answers
+
+    def to_resume(self) -> list[JobHandle[Any]]:
+        """Give the jobs that had not ended, were lost, or whose ends nobody has acknowledged."""
+        with files.told(self.path, "read"):
+            rows = self._database.execute(_TO_RESUME).fetchall()
+        strangers = Counter(kind for kind, _ in rows if kind not in KINDS)
+        for kind, number in strangers.items():
+            log.error(
+                "%s: %d of its jobs are of the kind %r, which this program does not know", self.path, number, kind
+            )
+        return [KINDS[kind].handle(identifier) for kind, identifier in rows if kind in KINDS]
+
+    def outcomes(self) -> dict[str, int]:
+        """Count the jobs that have ended, by outcome."""
+        with files.told(self.path, "read"):
+            return dict(self._database.execute("SELECT outcome, count(*) FROM jobs WHERE ended NOT NULL GROUP BY 1"))
+
+    def durations(self) -> dict[str, list[float]]:
+        """Give for each kind how many seconds its jobs took, in ascending order; without those that were lost."""
+        query = (
+            "SELECT kind, ended - accepted AS seconds FROM jobs"
+            " WHERE outcome IN ('succeeded', 'failed', 'cancelled') ORDER BY seconds"
+        )
+        found: dict[str, list[float]] = {}
+        with files.told(self.path, "read"):
+            for kind, seconds in self._database.execute(query):
+                found.setdefault(kind, []).append(seconds)
+        return found
+
+    def close(self) -> None:
+        """Close the database, and let others write to it."""
+        try:
+            with files.told(self.path, "close"):
+                self._database.close()
+        finally:
+            self._lock.close()
+
+    # --- one entry each
+
+    @singledispatchmethod
+    def _put(self, entry: Any) -> Past | None:
+        message = f"{type(entry).__name__} is no entry of a journal"
+        raise TypeError(message)
+
+    @_put.register
+    def _(self, entry: Accepted) -> Past:
+        handle = entry.handle
+        found = self._database.execute(
+            "SELECT row, accepted, status, polls, ended, document, outcome, acknowledged FROM jobs"
+            " WHERE kind = ? AND id = ?",
+            (handle.kind.name, handle.id),
+        ).fetchone()
+        if found is None:
+            made = self._database.execute(
+                "INSERT INTO jobs (kind, id, accepted) VALUES (?, ?, ?)", (handle.kind.name, handle.id, entry.at)
+            )
+            self._rows[handle] = made.lastrowid or 0
+            return NEW
+        row, accepted, status, polls, ended, document, outcome, acknowledged = found
+        self._rows[handle] = row
+        past = Past(
+            age=max(0.0, entry.at - accepted), polls=polls, status=status, acknowledged=acknowledged is not None
+        )
+        if ended is None:
+            return past
+        if outcome != Lost.name and (end := self._end(handle, document, polls, max(0.0, ended - accepted))):
+            return Past(polls=polls, status=status, outcome=end, acknowledged=past.acknowledged)
+        self._database.execute(
+            "UPDATE jobs SET ended = NULL, outcome = NULL, error = NULL, acknowledged = NULL WHERE row = ?", (row,)
+        )
+        return past
+
+    @_put.register
+    def _(self, entry: Seen) -> None:
+        row, status = self._row(entry.handle), documents.clean(entry.status)
+        self._database.execute("UPDATE jobs SET status = ?, polls = ? WHERE row = ?", (status, entry.polls, row))
+        self._database.execute("INSERT INTO changes VALUES (?, ?, ?, ?)", (row, entry.at, status, entry.phase))
+
+    @_put.register
+    def _(self, entry: Left) -> None:
+        self._database.execute("UPDATE jobs SET polls = ? WHERE row = ?", (entry.polls, self._row(entry.handle)))
+        self._rows.pop(entry.handle, None)
+
+    @_put.register
+    def _(self, entry: Ended) -> None:
+        outcome = entry.outcome
+        reasons = outcome.reasons if isinstance(outcome, Failed) else ()
+        self._database.execute(
+            "UPDATE jobs SET polls = ?, ended = ?, outcome = ?, partial = ?, document = ?, reasons = ?, error = ?"
+            " WHERE row = ?",
+            (
+                outcome.polls,
+                entry.at,
+                outcome.name,
+                isinstance(outcome, Succeeded) and outcome.partial,
+                documents.to_text(outcome.job, entry.secrets) if outcome.job is not None else None,
+                _texts([(reason.code, reason.message) for reason in reasons], entry.secrets),
+                _texts([(type(outcome.error).__name__, str(outcome.error))], entry.secrets)
+                if isinstance(outcome, Lost)
+                else None,
+                self._row(outcome.handle),
+            ),
+        )
+        self._rows.pop(outcome.handle, None)
+
+    @_put.register
+    def _(self, entry: Acknowledged) -> None:
+        self._database.execute(
+            "UPDATE jobs SET acknowledged = ? WHERE kind = ? AND id = ? AND ended NOT NULL",
+            (entry.at, entry.handle.kind.name, entry.handle.id),
+        )
+
+    def _row(self, handle: JobHandle[Any]) -> int:
+        row = self._rows.get(handle)
+        if row is None:
+            row = self._database.execute(_ROW, (handle.kind.name, handle.id)).fetchone()[0]
+        return row
+
+    def _end(self, handle: JobHandle[Any], document: str | None, polls: int, elapsed: float) -> Any:
+        """Give the outcome that was written; None where it says nothing to this program, and the job is asked again."""
+        try:
+            job = documents.from_text(document or "", handle.kind)
+        except MalformedResponse as error:
+            log.warning(
+                "%s: what it has of %s cannot be read, so the job is watched again: %s", self.path, handle, error
+            )
+            return None
+        return outcome_of(handle, job, polls=polls, elapsed=elapsed)
+
+
+def _texts(pairs: Sequence[tuple[str | None, str | None]], secrets: tuple[str, ...]) -> str | None:
+    if not pairs:
+        return None
+    cut = [[text[: documents.LONGEST_TEXT] if text else None for text in pair] for pair in pairs]
+    return documents.without_secrets(json.dumps(cut, separators=(",", ":")), secrets)
