@@ -26,7 +26,8 @@ from zuora_jobs.cli.invoice import show_invoice
 from zuora_jobs.cli.kinds import show_kinds
 from zuora_jobs.cli.watch import watch_jobs
 from zuora_jobs.client import check_cancellable
-from zuora_jobs.errors import ApiError, ConfigurationError, ZuoraJobsError
+from zuora_jobs.errors import ApiError, ConfigurationError, JournalError, ZuoraJobsError
+from zuora_jobs.journal.journal import Journal
 from zuora_jobs.protocol.messages import invoice_request
 from zuora_jobs.settings import ENVIRONMENTS, Settings, environment_url
 from zuora_jobs.transport.limits import Budget
@@ -132,6 +133,13 @@ def _budget_of(settings: Settings, rate: float | None, concurrency: int | None) 
     return evolve(budget, concurrency=concurrency) if concurrency is not None else budget
 
 
+def _opened(path: str) -> Journal:
+    try:
+        return Journal.open(path)
+    except JournalError as error:  # before any request, so it is as good as a wrong argument
+        raise ConfigurationError(str(error)) from error
+
+
 class _ReaderGone(Exception):
     """Who read our output has gone. Click would end with 1 on a BrokenPipeError."""
 
@@ -170,6 +178,11 @@ def demo(console: Console) -> int:
 )
 @_jobs
 @_spending
+@click.option(
+    "--journal",
+    metavar="PATH",
+    help="Keep a record in this file, and go on where it ends: ended jobs are told from it. Without handles: all the rest.",
+)
 @click.option("--cancel-on-interrupt", is_flag=True, help="On Ctrl-C cancel those jobs that can be cancelled.")
 @_settings
 @_common
@@ -183,6 +196,7 @@ def watch(
     timeout: float | None,
     rate: float | None,
     concurrency: int | None,
+    journal: str | None,
     cancel_on_interrupt: bool,
     base_url: str | None,
     environment: str | None,
@@ -191,13 +205,20 @@ def watch(
 
     A HANDLE is kind:id; `zuora-jobs kinds` lists the kinds.
     """
-    wanted = gather(handles, source)
+    wanted = gather(handles, source, journal=journal)
     settings = _settings_of(base_url, environment)
     budget = _budget_of(settings, rate, concurrency)
     _check_timeout(timeout)
     return _in_a_loop(
         watch_jobs(
-            wanted, settings, budget, console, output=output, timeout=timeout, cancel_on_interrupt=cancel_on_interrupt
+            wanted,
+            settings,
+            budget,
+            console,
+            output=output,
+            timeout=timeout,
+            cancel_on_interrupt=cancel_on_interrupt,
+            journal=_opened(journal) if journal is not None else None,
         )
     )
 

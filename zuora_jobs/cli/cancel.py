@@ -63,4 +63,4 @@ async def cancel_jobs(
         return say_what_is_left(handles, outcomes, console)
     if output == "table":
         console.print(Text(summary(outcomes.values(), spent)))
-    return exits.status_of(outcomes.values(), good="cancelled")
+    return exits.status_of((outcome.name for outcome in outcomes.values()), good="cancelled")

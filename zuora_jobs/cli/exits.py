@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    from zuora_jobs.watching.outcome import Outcome
 
 ALL_SUCCEEDED: Final = 0
 SOME_DID_NOT: Final = 1
@@ -19,9 +17,9 @@ SOME_LOST: Final = 3
 INTERRUPTED: Final = 130
 
 
-def status_of(outcomes: Iterable[Outcome[Any]], *, good: str = "succeeded") -> int:
-    """Give the exit status for how the jobs ended; *good* names the outcome that was wanted."""
-    names = {outcome.name for outcome in outcomes}
+def status_of(outcomes: Iterable[str], *, good: str = "succeeded") -> int:
+    """Give the exit status for how the jobs ended, by the names of the outcomes; *good* is the one that was wanted."""
+    names = set(outcomes)
     if "lost" in names:
         return SOME_LOST
     return SOME_DID_NOT if names - {good} else ALL_SUCCEEDED

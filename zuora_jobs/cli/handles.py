@@ -13,16 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
-def gather(arguments: Sequence[str], source: str | None) -> list[JobHandle[Any]]:
+def gather(arguments: Sequence[str], source: str | None, *, journal: str | None = None) -> list[JobHandle[Any]]:
     """Read the handles of *arguments*, then those of the file *source* (`-`: standard input), each once.
 
     Raises:
-        ConfigurationError: one is bad (where it stands is said), the file cannot be read, or there are none.
+        ConfigurationError: one is bad (where it stands is said), the file cannot be read, or there are none, where no
+            *journal* has any.
     """
     handles: list[JobHandle[Any]] = [JobHandle.parse(text) for text in arguments]
     if source is not None:
         handles += _read(_lines_of(source), "standard input" if source == "-" else source)
-    if not handles:
+    if not handles and (journal is None or source is not None):
         message = "no handles: give some, such as aqua:e20b07474688ad5001468daf10e501de, or a file of them with --from"
         raise ConfigurationError(message)
     return list(dict.fromkeys(handles))

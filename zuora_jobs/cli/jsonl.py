@@ -66,7 +66,7 @@ _DETAILS: Final[dict[type[events.Event], Callable[[Any], dict[str, Any]]]] = {
     events.UnknownStatusSeen: lambda event: {"status": event.status},
     events.Retrying: lambda event: {"delay": round(event.delay, 3), "error": _error(event.error)},
     events.CancelRefused: lambda event: {"error": _error(event.error)},
-    events.Finished: lambda event: outcome_object(event.outcome),
+    events.Finished: lambda event: outcome_object(event.outcome) | {"from_journal": event.from_journal},
     events.Throttled: lambda event: {"seconds": round(event.seconds, 3)},
     events.LostContact: lambda event: {"seconds": round(event.seconds, 3), "error": _error(event.error)},
     events.Recovered: lambda event: {"seconds": round(event.seconds, 3)},

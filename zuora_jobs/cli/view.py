@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
+from zuora_jobs.cli.eta import in_words
 from zuora_jobs.protocol.messages import one_line
 from zuora_jobs.watching import events
 from zuora_jobs.watching.outcome import Failed, Lost, Outcome, Succeeded
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
+    from zuora_jobs.cli.eta import Eta
     from zuora_jobs.protocol.kinds import JobHandle
     from zuora_jobs.watching.watch import Statistics
 
@@ -53,19 +55,31 @@ class View(Protocol):
         """Show *event*."""
 
 
-def view_of(handles: Iterable[JobHandle[Any]], console: Console, statistics: Callable[[], Statistics]) -> View:
-    """Choose the view that suits *console*."""
-    return (LiveView if console.is_terminal else QuietView)(handles, console, statistics)
+def view_of(
+    handles: Iterable[JobHandle[Any]],
+    console: Console,
+    statistics: Callable[[], Statistics],
+    eta: Eta | None = None,
+) -> View:
+    """Choose the view that suits *console*; where there is an *eta*, it tells how long the rest will take."""
+    return (LiveView if console.is_terminal else QuietView)(handles, console, statistics, eta)
 
 
 class _Tally:
     """What both views count."""
 
     def __init__(
-        self, handles: Iterable[JobHandle[Any]], console: Console, statistics: Callable[[], Statistics]
+        self,
+        handles: Iterable[JobHandle[Any]],
+        console: Console,
+        statistics: Callable[[], Statistics],
+        eta: Eta | None = None,
     ) -> None:
         self.console = console
         self.statistics = statistics
+        self._eta = eta
+        self._left = ""
+        self._estimate_at = 0.0
         self.totals = Counter(handle.kind.name for handle in handles)
         self.ended: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
@@ -82,12 +96,23 @@ class _Tally:
                 self._count(event.handle, None)
                 self.ended[event.handle.kind.name] += 1
                 self.outcomes[event.outcome.name] += 1
+                if self._eta is not None:
+                    self._eta.ended(event.outcome, known_before=event.from_journal)
             case events.Throttled():
                 self.notice = f"throttled: the server asks to wait {event.seconds:.0f} s"
             case events.LostContact():
                 self.notice = f"no answer for {event.seconds:.0f} s, watching on: {event.error}"
             case events.Recovered():
                 self.notice = f"answered again after {event.seconds:.0f} s"
+
+    def left(self) -> str:
+        """How long the rest will take, where that is known; estimated anew each second."""
+        now = time.perf_counter()
+        if self._eta is not None and now - self._estimate_at >= 1:
+            self._estimate_at = now
+            seconds = self._eta.left(now)
+            self._left = f" · about {in_words(seconds)} left" if seconds else ""
+        return self._left
 
     def statuses(self, kind: str) -> str:
         """How many open jobs of *kind* have which status."""
@@ -111,14 +136,18 @@ class LiveView(_Tally):
     """A bar a kind, redrawn in place."""
 
     def __init__(
-        self, handles: Iterable[JobHandle[Any]], console: Console, statistics: Callable[[], Statistics]
+        self,
+        handles: Iterable[JobHandle[Any]],
+        console: Console,
+        statistics: Callable[[], Statistics],
+        eta: Eta | None = None,
     ) -> None:
-        super().__init__(handles, console, statistics)
+        super().__init__(handles, console, statistics, eta)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TimeRemainingColumn(compact=True),
+            *([TimeRemainingColumn(compact=True)] if eta is None else []),  # which goes by the speed so far
             TextColumn("[dim]{task.fields[statuses]}"),
             console=console,
             auto_refresh=False,
@@ -153,7 +182,7 @@ class LiveView(_Tally):
         for kind, bar in self._bars.items():
             self._progress.update(bar, statuses=escape(self.statuses(kind)))
         spent = self.statistics()
-        foot = Text(f"{self.ends()} · {spent.requests} requests, {spent.looking} under way", style="dim")
+        foot = Text(f"{self.ends()} · {spent.requests} requests, {spent.looking} under way{self.left()}", style="dim")
         parts = [self._progress.get_renderable(), foot]
         if self.notice:
             parts.append(Text(self.notice, style="yellow"))
@@ -181,7 +210,10 @@ class QuietView(_Tally):
         elif time.perf_counter() - self._last >= QUIET_INTERVAL:
             self._last = time.perf_counter()
             spent = self.statistics()
-            self._say(f"{self.ended.total()} of {self.totals.total()} ended ({self.ends()}), {spent.requests} requests")
+            self._say(
+                f"{self.ended.total()} of {self.totals.total()} ended ({self.ends()}),"
+                f" {spent.requests} requests{self.left()}"
+            )
 
     def _say(self, text: str) -> None:
         self.console.print(Text(text), soft_wrap=True)

@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
 from zuora_jobs.cli import exits, jsonl
+from zuora_jobs.cli.eta import Eta
 from zuora_jobs.cli.view import plural, print_outcomes, summary, view_of
 from zuora_jobs.client import ZuoraClient
-from zuora_jobs.errors import ZuoraJobsError
+from zuora_jobs.errors import JournalError, ZuoraJobsError
 from zuora_jobs.watching.events import Event, Finished
 from zuora_jobs.watching.watcher import JobWatcher
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
     from rich.console import Console
 
+    from zuora_jobs.journal.journal import Journal
     from zuora_jobs.protocol.kinds import JobHandle
     from zuora_jobs.settings import Settings
     from zuora_jobs.transport.limits import Budget
@@ -44,33 +47,98 @@ async def watch_jobs(
     output: str,
     timeout: float | None,
     cancel_on_interrupt: bool,
+    journal: Journal | None = None,
 ) -> int:
-    """Watch *handles* and give the exit status. Progress goes to *console*, results to stdout."""
-    outcomes: Outcomes = {}
-    interrupted = False
-    async with (
-        ZuoraClient(settings, budget) as client,
-        JobWatcher(client) as watcher,
-        watcher.stream(handles, timeout=timeout, at_once=len(handles)) as events,
-    ):
-        with view_of(handles, console, watcher.statistics) as view:
-            tell = teller(outcomes, view, output)
-            try:
-                with exits.interruptible():
-                    async for event in events:
-                        tell(event)
-            except exits.Interrupted:
-                interrupted = True
-                if cancel_on_interrupt:
-                    await _cancel_open(handles, outcomes, watcher, events, tell)
-        spent = watcher.statistics()
-    if output == "table":
-        print_outcomes(outcomes.values())
-    if interrupted:
-        return say_what_is_left(handles, outcomes, console)
-    if output == "table":
-        console.print(Text(summary(outcomes.values(), spent)))
-    return exits.status_of(outcomes.values())
+    """Watch *handles* and give the exit status. Progress goes to *console*, results to stdout.
+
+    With a *journal* and no handles, go on with whatever it has that is still to be told.
+    """
+    async with ZuoraClient(settings, budget) as client, JobWatcher(client, journal=journal) as watcher:
+        resumed = journal is not None and not handles
+        if journal is not None and resumed:
+            handles = await journal.to_resume()
+        told = _Told(output, journal)
+        interrupted = failure = None
+        async with watcher.stream(handles, timeout=timeout, at_once=len(handles) + 1, tell_again=True) as events:
+            with view_of(handles, console, watcher.statistics, await _eta_of(handles, journal)) as view:
+                tell = told.to(view)
+                try:
+                    with exits.interruptible():
+                        async for event in events:
+                            tell(event)
+                except exits.Interrupted as caught:
+                    interrupted = caught
+                    if cancel_on_interrupt:
+                        await _cancel_open(handles, told.outcomes, watcher, events, tell)
+                except JournalError as error:  # what is known is told all the same
+                    failure = error
+        told.sum_up()
+        outcomes, spent = told.outcomes, watcher.statistics()
+        if interrupted:
+            return say_what_is_left(handles, outcomes, console, journal)
+        if failure is not None:
+            raise failure
+        if output == "table":
+            console.print(Text(summary(outcomes.values(), spent) + told.remark()))
+        if journal is not None and resumed:
+            return await _status_of_all(journal, console, nothing_left=not handles)
+        return exits.status_of(outcome.name for outcome in outcomes.values())
+
+
+async def _eta_of(handles: Iterable[JobHandle[Any]], journal: Journal | None) -> Eta | None:
+    if journal is None:
+        return None
+    now, ages = time.perf_counter(), await journal.ages()
+    began = {handle: now - ages.get((handle.kind.name, handle.id), 0.0) for handle in handles}
+    return Eta(await journal.durations(), began)
+
+
+async def _status_of_all(journal: Journal, console: Console, *, nothing_left: bool) -> int:
+    """Give the exit status for all jobs of a journal, those included whose ends were told in earlier runs."""
+    ended = await journal.outcomes()
+    if nothing_left:
+        console.print(Text(f"{journal.path}: nothing is left to watch; {plural(sum(ended.values()), 'job')} had ended"))
+    return exits.status_of(ended)
+
+
+class _Told:
+    """What a run has told: to stdout, to the view, and to the journal, so that the next run need not tell it again.
+
+    Args:
+        output: `table` or `jsonl`.
+        journal: takes note of the ends that have reached stdout.
+    """
+
+    def __init__(self, output: str, journal: Journal | None) -> None:
+        self.outcomes: Outcomes = {}
+        self._output = output
+        self._journal = journal
+        self._known_before = 0
+
+    def to(self, view: Callable[[Event], None]) -> Callable[[Event], None]:
+        """Give what tells an event to all who want it."""
+        tell = teller(self.outcomes, view, self._output)
+
+        def tell_and_note(event: Event) -> None:
+            tell(event)
+            if isinstance(event, Finished):
+                self._known_before += event.from_journal
+                if self._output == "jsonl" and self._journal is not None:
+                    self._journal.acknowledge(event.handle)
+
+        return tell_and_note
+
+    def sum_up(self) -> None:
+        """Print how the jobs ended, where that has not been told as they did."""
+        if self._output == "table":
+            print_outcomes(self.outcomes.values())
+            sys.stdout.flush()
+            if self._journal is not None:
+                self._journal.acknowledge(*self.outcomes)
+
+    def remark(self) -> str:
+        """Say how many ends were known before."""
+        return f"; {self._known_before} had ended before this run" if self._known_before else ""
 
 
 def teller(outcomes: Outcomes, view: Callable[[Event], None], output: str) -> Callable[[Event], None]:
@@ -118,7 +186,9 @@ async def _cancel_open(
         print(line, file=sys.stderr)  # noqa: T201
 
 
-def say_what_is_left(handles: Sequence[JobHandle[Any]], outcomes: Outcomes, console: Console) -> int:
+def say_what_is_left(
+    handles: Sequence[JobHandle[Any]], outcomes: Outcomes, console: Console, journal: Journal | None = None
+) -> int:
     """Say which jobs were still running when we were interrupted, and how to watch them again."""
     left = [str(handle) for handle in handles if handle not in outcomes]
     if not left:
@@ -126,7 +196,9 @@ def say_what_is_left(handles: Sequence[JobHandle[Any]], outcomes: Outcomes, cons
         return exits.INTERRUPTED
     told = f"interrupted; of {plural(len(handles), 'job')} {len(left)} had not ended, as far as is known: left running."
     console.print(Text(told))
-    if len(left) <= _FIT_A_LINE:
+    if journal is not None:
+        console.print(Text(f"Watch them again with: zuora-jobs watch --journal {shlex.quote(str(journal.path))}"))
+    elif len(left) <= _FIT_A_LINE:
         console.print(Text(f"Watch them again with: zuora-jobs watch {shlex.join(left)}"))
     else:
         console.print(Text("Watch them again with: zuora-jobs watch --from FILE, with these lines in FILE:"))

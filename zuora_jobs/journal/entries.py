@@ -56,7 +56,45 @@ class Acknowledged:
     at: float
 
 
-Entry: TypeAlias = Accepted | Seen | Left | Ended | Acknowledged
+@frozen
+class Saved:
+    """A result file is on the disk."""
+
+    handle: JobHandle[Any]
+    at: float
+    path: str
+    size: int
+
+
+@frozen
+class Began:
+    """A process begins to write."""
+
+    at: float
+    rate: float
+    concurrency: int
+
+
+@frozen
+class Stopped:
+    """It has written what it had."""
+
+    at: float
+
+
+@frozen
+class Spent:
+    """What has been spent since this was said last."""
+
+    at: float
+    requests: int
+    refused: int
+    held_seconds: float
+    rate: float
+    """Requests a second that may go at present."""
+
+
+Entry: TypeAlias = Accepted | Seen | Left | Ended | Acknowledged | Saved | Began | Stopped | Spent
 
 
 @frozen(kw_only=True)

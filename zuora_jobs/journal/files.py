@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -110,6 +110,28 @@ def connect(path: Path) -> sqlite3.Connection:
         message = f"the journal {path} is damaged ({damage}): move it away, and begin a new one with the same handles"
         raise CorruptJournal(message)
     return database
+
+
+def copy(path: Path) -> sqlite3.Connection:
+    """Take a copy of the journal at *path* into memory, as of one moment, also while another process writes to it."""
+    beside = path.with_name(path.name + "-wal")
+    quiet = not beside.exists()
+    taken = _copy(path, "immutable=1" if quiet else "mode=ro")  # the latter makes files beside it where there are none
+    if quiet and beside.exists():  # somebody has begun to write meanwhile
+        taken.close()
+        taken = _copy(path, "mode=ro")
+    return taken
+
+
+def _copy(path: Path, how: str) -> sqlite3.Connection:
+    taken = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?{how}", uri=True, timeout=BUSY)) as original:
+            original.backup(taken)
+    except BaseException:
+        taken.close()
+        raise
+    return taken
 
 
 def _make(path: Path) -> None:

@@ -9,23 +9,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from zuora_jobs.errors import JournalError, JournalInUse
 from zuora_jobs.journal import files
-from zuora_jobs.journal.entries import Accepted, Acknowledged, Ended, Entry, Left, Past, Seen
+from zuora_jobs.journal.entries import (
+    Accepted,
+    Acknowledged,
+    Began,
+    Ended,
+    Entry,
+    Left,
+    Past,
+    Saved,
+    Seen,
+    Spent,
+    Stopped,
+)
 from zuora_jobs.journal.store import Store
 from zuora_jobs.watching.clock import WallClock
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
     from pathlib import Path
     from types import TracebackType
 
+    from zuora_jobs.client import ZuoraClient
     from zuora_jobs.protocol.kinds import JobHandle, Phase
     from zuora_jobs.watching.outcome import Outcome
 
@@ -38,6 +51,9 @@ PAUSE: Final = 0.05
 
 LINGER: Final = 1.0
 """Seconds that an entry for which nobody waits may wait itself; a crash may take such entries with it."""
+
+SAMPLE: Final = 10.0
+"""Seconds between two looks at what has been spent."""
 
 LARGEST_BATCH: Final = 1000
 """Entries that are written, and whose answers are told, in one go: about ten milliseconds."""
@@ -63,7 +79,9 @@ class Journal:
         self._timer: asyncio.TimerHandle | None = None
         self._may_write_at = float("-inf")
         self._failure: JournalError | None = None
-        self._secrets: Callable[[], tuple[str, ...]] = tuple
+        self._client: ZuoraClient | None = None
+        self._sampling: asyncio.TimerHandle | None = None
+        self._sampled = (0, 0, 0.0)
         self._on_failure: Callable[[JournalError], None] | None = None
         self._clock: WallClock | None = None
         self._awaited: set[asyncio.Future[None]] = set()
@@ -117,26 +135,27 @@ class Journal:
         """Give, by kind, how many seconds jobs took that have ended, in ascending order."""
         return await self._in_thread(self._store.durations)
 
+    async def ages(self) -> dict[tuple[str, str], float]:
+        """Give, by kind and id, how many seconds ago each job was accepted that has not ended."""
+        since = await self._in_thread(self._store.open_since)
+        now = self._now()
+        return {job: max(0.0, now - at) for job, at in since.items()}
+
     def acknowledge(self, *handles: JobHandle[Any]) -> asyncio.Future[None]:
         """Take note that the consumer has what he needs of these jobs' ends, and is not to be told again by a stream.
 
         Returns:
             What may be awaited, to know that it is on the disk. A job that has not ended is not acknowledged.
         """
-        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._failure is not None:
-            told.set_exception(self._failure)
-            told.exception()  # who does not wait does not want to know
-        elif not handles:
-            told.set_result(None)
-        else:
-            self._awaited.add(told)
-            told.add_done_callback(self._awaited.discard)
-            *others, last = [Acknowledged(handle, self._now()) for handle in handles]
-            for entry in others:
-                self._add(entry)
-            self._add(last, lambda _: None if told.done() else told.set_result(None))
-        return told
+        return self._told_when_written([Acknowledged(handle, self._now()) for handle in handles])
+
+    def saved(self, handle: JobHandle[Any], path: str | os.PathLike[str], size: int) -> asyncio.Future[None]:
+        """Take note that a result file of a job is at *path*, of *size* bytes.
+
+        Returns:
+            What may be awaited, to know that this is on the disk.
+        """
+        return self._told_when_written([Saved(handle, self._now(), os.fspath(path), size)])
 
     async def flush(self) -> None:
         """Wait until all that was told to the journal is on the disk, or has met an error."""
@@ -151,11 +170,15 @@ class Journal:
         if self._closed:
             return
         try:
+            if self._client is not None:
+                self._sample(self._client)
+                self._add(Stopped(self._now()))
             await self.flush()
         finally:
             self._closed = True
-            if self._timer is not None:
-                self._timer.cancel()
+            for timer in (self._timer, self._sampling):
+                if timer is not None:
+                    timer.cancel()
             loop = asyncio.get_running_loop()
             await asyncio.shield(loop.run_in_executor(self._executor, self._store.close))
             if self._own_executor is not None:
@@ -163,22 +186,25 @@ class Journal:
 
     # --- for the watcher that uses it
 
-    def begin(self, *, secrets: Callable[[], tuple[str, ...]], on_failure: Callable[[JournalError], None]) -> None:
+    def begin(self, client: ZuoraClient, *, on_failure: Callable[[JournalError], None]) -> None:
         """Serve a watcher, and nobody else.
 
         Args:
-            secrets: gives what must not be written, whatever document it comes with.
+            client: its client: what it spends is taken down, and its secrets are not.
             on_failure: told when nothing more can be written.
 
         Raises:
             JournalInUse: another watcher uses it.
             JournalError: it is closed.
         """
-        self._check_open()
-        if self._on_failure is not None:
+        self.check()
+        if self._client is not None:
             message = f"the journal {self.path} is in use by another watcher: give each a journal of its own"
             raise JournalInUse(message)
-        self._secrets, self._on_failure = secrets, on_failure
+        self._client, self._on_failure = client, on_failure
+        self._add(Began(self._now(), client.budget.rate, client.budget.concurrency))
+        self._sampled = self._spent_by(client)
+        self._arrange_sample(client)
 
     def accept(self, handle: JobHandle[Any], then: Callable[[Past], None]) -> None:
         """Take note that a job is to be watched, and tell *then*, once that is on the disk, what is known of it."""
@@ -194,7 +220,8 @@ class Journal:
 
     def finish(self, outcome: Outcome[Any], then: Callable[[], None]) -> None:
         """Take note of how a watch ended, and call *then* once that is on the disk."""
-        self._add(Ended(outcome, self._now(), self._secrets()), lambda _: then())
+        secrets = self._client.secrets if self._client is not None else ()
+        self._add(Ended(outcome, self._now(), secrets), lambda _: then())
 
     def check(self) -> None:
         """Make sure that something can still be written.
@@ -204,9 +231,49 @@ class Journal:
         """
         if self._failure is not None:
             raise self._failure.with_traceback(None)
-        self._check_open()
+        if self._closed:
+            raise self._is_closed()
+
+    # --- what is spent
+
+    def _arrange_sample(self, client: ZuoraClient) -> None:
+        """Have a look at what was spent when the clock's next few seconds are full, so that no sample has two minutes."""
+        delay = SAMPLE - self._now() % SAMPLE
+        self._sampling = asyncio.get_running_loop().call_later(delay, self._sample_on_time, client)
+
+    def _sample_on_time(self, client: ZuoraClient) -> None:
+        self._sample(client)
+        self._arrange_sample(client)
+
+    def _sample(self, client: ZuoraClient) -> None:
+        before, self._sampled = self._sampled, self._spent_by(client)
+        requests, refused, held = (now - then for now, then in zip(self._sampled, before, strict=True))
+        if requests or refused or held:
+            middle = self._now() - SAMPLE / 2  # surely in the minute that was sampled, though the loop may be late
+            self._add(Spent(middle, int(requests), int(refused), held, client.limiter.rate))
+
+    @staticmethod
+    def _spent_by(client: ZuoraClient) -> tuple[int, int, float]:
+        limiter = client.limiter
+        return limiter.requests, limiter.refusals, limiter.held_seconds
 
     # --- batches
+
+    def _told_when_written(self, entries: Sequence[Entry]) -> asyncio.Future[None]:
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._failure is not None or self._closed:
+            told.set_exception(self._failure or self._is_closed())
+            told.exception()  # who does not wait does not want to know
+            return told
+        if not entries:
+            told.set_result(None)
+            return told
+        self._awaited.add(told)
+        told.add_done_callback(self._awaited.discard)
+        for entry in entries[:-1]:
+            self._add(entry)
+        self._add(entries[-1], lambda _: None if told.done() else told.set_result(None))
+        return told
 
     def _add(self, entry: Entry, then: Callable[[Any], None] | None = None) -> None:
         if self._failure is not None or self._closed:
@@ -273,10 +340,8 @@ class Journal:
         self.check()
         return await asyncio.get_running_loop().run_in_executor(self._executor, read)
 
-    def _check_open(self) -> None:
-        if self._closed:
-            message = f"the journal {self.path} is closed: open it anew with Journal.open"
-            raise JournalError(message)
+    def _is_closed(self) -> JournalError:
+        return JournalError(f"the journal {self.path} is closed: open it anew with Journal.open")
 
     def _now(self) -> float:
         if self._clock is None:

@@ -38,6 +38,17 @@ _STEPS: Final = (
     );
     CREATE TABLE changes (job INTEGER NOT NULL, at REAL NOT NULL, status TEXT NOT NULL, phase TEXT);
     """,
+    """
+    CREATE TABLE runs (row INTEGER PRIMARY KEY, began REAL NOT NULL, ended REAL, rate REAL, concurrency INTEGER);
+    CREATE TABLE minutes (
+        began REAL PRIMARY KEY,
+        requests INTEGER NOT NULL,
+        refused INTEGER NOT NULL,
+        held REAL NOT NULL,
+        allowed REAL NOT NULL
+    );
+    CREATE TABLE files (job INTEGER NOT NULL, at REAL NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL);
+    """,
 )
 
 VERSION: Final = len(_STEPS)

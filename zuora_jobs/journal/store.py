@@ -13,7 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from zuora_jobs.errors import MalformedResponse
 from zuora_jobs.journal import documents, files, schema
-from zuora_jobs.journal.entries import NEW, Accepted, Acknowledged, Ended, Entry, Left, Past, Seen
+from zuora_jobs.journal.entries import (
+    NEW,
+    Accepted,
+    Acknowledged,
+    Began,
+    Ended,
+    Entry,
+    Left,
+    Past,
+    Saved,
+    Seen,
+    Spent,
+    Stopped,
+)
 from zuora_jobs.protocol.kinds import KINDS, JobHandle
 from zuora_jobs.watching.outcome import Failed, Lost, Succeeded, outcome_of
 
@@ -39,6 +52,7 @@ class Store:
         self.path = path
         self._rows: dict[JobHandle[Any], int] = {}
         """Of the jobs that are watched."""
+        self._run: int | None = None
         self._lock = files.lock(path)
         try:
             with files.told(path, "open"):
@@ -82,6 +96,12 @@ class Store:
                 "%s: %d of its jobs are of the kind %r, which this program does not know", self.path, number, kind
             )
         return [KINDS[kind].handle(identifier) for kind, identifier in rows if kind in KINDS]
+
+    def open_since(self) -> dict[tuple[str, str], float]:
+        """Give when each job that has not ended was accepted, by kind and id."""
+        with files.told(self.path, "read"):
+            query = "SELECT kind, id, accepted FROM jobs WHERE ended IS NULL OR outcome = 'lost'"
+            return {(kind, identifier): at for kind, identifier, at in self._database.execute(query)}
 
     def outcomes(self) -> dict[str, int]:
         """Count the jobs that have ended, by outcome."""
@@ -181,6 +201,34 @@ class Store:
         self._database.execute(
             "UPDATE jobs SET acknowledged = ? WHERE kind = ? AND id = ? AND ended NOT NULL",
             (entry.at, entry.handle.kind.name, entry.handle.id),
+        )
+
+    @_put.register
+    def _(self, entry: Saved) -> None:
+        self._database.execute(
+            "INSERT INTO files VALUES (?, ?, ?, ?)",
+            (self._row(entry.handle), entry.at, documents.clean(entry.path), entry.size),
+        )
+
+    @_put.register
+    def _(self, entry: Began) -> None:
+        made = self._database.execute(
+            "INSERT INTO runs (began, rate, concurrency) VALUES (?, ?, ?)", (entry.at, entry.rate, entry.concurrency)
+        )
+        self._run = made.lastrowid
+
+    @_put.register
+    def _(self, entry: Stopped) -> None:
+        self._database.execute("UPDATE runs SET ended = ? WHERE row = ?", (entry.at, self._run))
+
+    @_put.register
+    def _(self, entry: Spent) -> None:
+        minute = entry.at // 60 * 60
+        self._database.execute(
+            "INSERT INTO minutes VALUES (?, ?, ?, ?, ?) ON CONFLICT (began) DO UPDATE SET"
+            " requests = requests + excluded.requests, refused = refused + excluded.refused,"
+            " held = held + excluded.held, allowed = max(allowed, excluded.allowed)",
+            (minute, entry.requests, entry.refused, entry.held_seconds, 60 * entry.rate),
         )
 
     def _row(self, handle: JobHandle[Any]) -> int:

@@ -91,7 +91,7 @@ class Fleet:
         self._farewells: set[asyncio.Task[None]] = set()
         self._counts: Counter[str] = Counter()
         self._closed = False
-        record.begin(secrets=lambda: client.secrets, on_failure=self._stop)
+        record.begin(client, on_failure=self._stop)
         client.limiter.on_hold.append(self._herald.throttled)
         self._driving = self.spawn(self._drive())
 

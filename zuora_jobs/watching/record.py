@@ -9,6 +9,7 @@ from zuora_jobs.journal.entries import NEW
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from zuora_jobs.client import ZuoraClient
     from zuora_jobs.errors import JournalError
     from zuora_jobs.journal.entries import Past
     from zuora_jobs.protocol.kinds import JobHandle, Phase
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 class Record(Protocol):
     """Takes down what happens to jobs; `zuora_jobs.Journal` is one. No method waits."""
 
-    def begin(self, *, secrets: Callable[[], tuple[str, ...]], on_failure: Callable[[JournalError], None]) -> None:
+    def begin(self, client: ZuoraClient, *, on_failure: Callable[[JournalError], None]) -> None:
         """Serve one watcher, and nobody else."""
 
     def accept(self, handle: JobHandle[Any], then: Callable[[Past], None]) -> None:
@@ -43,7 +44,7 @@ class Record(Protocol):
 class NoRecord:
     """Takes nothing down, and knows nothing."""
 
-    def begin(self, *, secrets: Callable[[], tuple[str, ...]], on_failure: Callable[[JournalError], None]) -> None:
+    def begin(self, client: ZuoraClient, *, on_failure: Callable[[JournalError], None]) -> None:
         """Serve anybody."""
 
     def accept(self, handle: JobHandle[Any], then: Callable[[Past], None]) -> None:  # noqa: ARG002
