@@ -54,35 +54,51 @@ async def watch_jobs(
     With a *journal* and no handles, go on with whatever it has that is still to be told.
     """
     async with ZuoraClient(settings, budget) as client, JobWatcher(client, journal=journal) as watcher:
-        resumed = journal is not None and not handles
-        if journal is not None and resumed:
-            handles = await journal.to_resume()
+        resumed = journal if not handles else None
+        if resumed is not None:
+            handles = await resumed.to_resume()
+            if not handles:
+                return await _nothing_left(resumed, console)
         told = _Told(output, journal)
-        interrupted = failure = None
-        async with watcher.stream(handles, timeout=timeout, at_once=len(handles) + 1, tell_again=True) as events:
-            with view_of(handles, console, watcher.statistics, await _eta_of(handles, journal)) as view:
-                tell = told.to(view)
-                try:
-                    with exits.interruptible():
-                        async for event in events:
-                            tell(event)
-                except exits.Interrupted as caught:
-                    interrupted = caught
-                    if cancel_on_interrupt:
-                        await _cancel_open(handles, told.outcomes, watcher, events, tell)
-                except JournalError as error:  # what is known is told all the same
-                    failure = error
+        with view_of(handles, console, watcher.statistics, await _eta_of(handles, journal)) as view:
+            stopped = await _follow(
+                handles, watcher, told.to(view), timeout, told.outcomes if cancel_on_interrupt else None
+            )
         told.sum_up()
-        outcomes, spent = told.outcomes, watcher.statistics()
-        if interrupted:
-            return say_what_is_left(handles, outcomes, console, journal)
-        if failure is not None:
-            raise failure
+        if isinstance(stopped, JournalError):
+            raise stopped
+        if stopped is not None:
+            return say_what_is_left(handles, told.outcomes, console, journal)
         if output == "table":
-            console.print(Text(summary(outcomes.values(), spent) + told.remark()))
-        if journal is not None and resumed:
-            return await _status_of_all(journal, console, nothing_left=not handles)
-        return exits.status_of(outcome.name for outcome in outcomes.values())
+            console.print(Text(summary(told.outcomes.values(), watcher.statistics()) + told.remark()))
+        if resumed is not None:  # what was told in earlier runs counts too
+            return exits.status_of(await resumed.outcomes())
+        return exits.status_of(outcome.name for outcome in told.outcomes.values())
+
+
+async def _follow(
+    handles: Sequence[JobHandle[Any]],
+    watcher: JobWatcher,
+    tell: Callable[[Event], None],
+    timeout: float | None,
+    to_cancel: Outcomes | None,
+) -> exits.Interrupted | JournalError | None:
+    """Tell what happens to *handles*; give what stopped that before all had ended.
+
+    Interrupted, the jobs are cancelled whose ends are not in *to_cancel*, if there is such a thing.
+    """
+    async with watcher.stream(handles, timeout=timeout, at_once=len(handles), tell_again=True) as events:
+        try:
+            with exits.interruptible():
+                async for event in events:
+                    tell(event)
+        except exits.Interrupted as interrupted:
+            if to_cancel is not None:
+                await _cancel_open(handles, to_cancel, watcher, events, tell)
+            return interrupted
+        except JournalError as error:  # what has been told is summed up all the same
+            return error
+    return None
 
 
 async def _eta_of(handles: Iterable[JobHandle[Any]], journal: Journal | None) -> Eta | None:
@@ -93,11 +109,11 @@ async def _eta_of(handles: Iterable[JobHandle[Any]], journal: Journal | None) ->
     return Eta(await journal.durations(), began)
 
 
-async def _status_of_all(journal: Journal, console: Console, *, nothing_left: bool) -> int:
-    """Give the exit status for all jobs of a journal, those included whose ends were told in earlier runs."""
+async def _nothing_left(journal: Journal, console: Console) -> int:
+    """Say so, and give the exit status for what there was."""
     ended = await journal.outcomes()
-    if nothing_left:
-        console.print(Text(f"{journal.path}: nothing is left to watch; {plural(sum(ended.values()), 'job')} had ended"))
+    told = f"{journal.path}: nothing is left to watch; {plural(sum(ended.values()), 'job')} had ended, and been told"
+    console.print(Text(told))
     return exits.status_of(ended)
 
 
