@@ -274,6 +274,21 @@ def kinds() -> int:
     return show_kinds()
 
 
+@command.command(epilog="Example: zuora-jobs report run.db -o report.html")
+@click.argument("journal", metavar="JOURNAL")
+@click.option("-o", "--output", metavar="FILE.html", help="Write a page with charts and a table to this file instead.")
+@_common
+@click.pass_obj
+def report(console: Console, *, journal: str, output: str | None) -> int:
+    """Print a run in figures, from its journal, or draw it; also while it goes on.
+
+    JOURNAL is the file that was given to `watch --journal`. Nothing is sent anywhere.
+    """
+    from zuora_jobs.cli.report import show_report  # noqa: PLC0415 - templates take a while, and only this needs them
+
+    return show_report(journal, output, console)
+
+
 @command.command(epilog="Example: zuora-jobs emulate --port 8080")
 @click.option("--host", default="127.0.0.1", show_default=True, help="A loopback address.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="0: any that is free.")

@@ -346,4 +346,4 @@ class Journal:
     def _now(self) -> float:
         if self._clock is None:
             self._clock = WallClock()
-        return self._clock.now().timestamp()
+        return self._clock.timestamp()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from functools import singledispatchmethod
 from typing import TYPE_CHECKING, Any
 
 from zuora_jobs.errors import MalformedResponse
@@ -31,7 +30,7 @@ from zuora_jobs.protocol.kinds import KINDS, JobHandle
 from zuora_jobs.watching.outcome import Failed, Lost, Succeeded, outcome_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 log = logging.getLogger("zuora_jobs")
@@ -53,6 +52,17 @@ class Store:
         self._rows: dict[JobHandle[Any], int] = {}
         """Of the jobs that are watched."""
         self._run: int | None = None
+        self._put: dict[type[Entry], Callable[[Any], Past | None]] = {
+            Accepted: self._accepted,
+            Seen: self._seen,
+            Left: self._left,
+            Ended: self._ended,
+            Acknowledged: self._acknowledged,
+            Saved: self._saved,
+            Began: self._began,
+            Stopped: self._stopped,
+            Spent: self._spent,
+        }
         self._lock = files.lock(path)
         try:
             with files.told(path, "open"):
@@ -79,7 +89,7 @@ class Store:
         with files.told(self.path, "write"):
             self._database.execute("BEGIN IMMEDIATE")
             try:
-                answers = [self._put(entry) for entry in entries]
+                answers = [self._put[type(entry)](entry) for entry in entries]
                 self._database.execute("COMMIT")
             except BaseException:
                 self._database.rollback()
@@ -130,13 +140,7 @@ class Store:
 
     # --- one entry each
 
-    @singledispatchmethod
-    def _put(self, entry: Any) -> Past | None:
-        message = f"{type(entry).__name__} is no entry of a journal"
-        raise TypeError(message)
-
-    @_put.register
-    def _(self, entry: Accepted) -> Past:
+    def _accepted(self, entry: Accepted) -> Past:
         handle = entry.handle
         found = self._database.execute(
             "SELECT row, accepted, status, polls, ended, document, outcome, acknowledged FROM jobs"
@@ -163,19 +167,16 @@ class Store:
         )
         return past
 
-    @_put.register
-    def _(self, entry: Seen) -> None:
+    def _seen(self, entry: Seen) -> None:
         row, status = self._row(entry.handle), documents.clean(entry.status)
         self._database.execute("UPDATE jobs SET status = ?, polls = ? WHERE row = ?", (status, entry.polls, row))
         self._database.execute("INSERT INTO changes VALUES (?, ?, ?, ?)", (row, entry.at, status, entry.phase))
 
-    @_put.register
-    def _(self, entry: Left) -> None:
+    def _left(self, entry: Left) -> None:
         self._database.execute("UPDATE jobs SET polls = ? WHERE row = ?", (entry.polls, self._row(entry.handle)))
         self._rows.pop(entry.handle, None)
 
-    @_put.register
-    def _(self, entry: Ended) -> None:
+    def _ended(self, entry: Ended) -> None:
         outcome = entry.outcome
         reasons = outcome.reasons if isinstance(outcome, Failed) else ()
         self._database.execute(
@@ -196,33 +197,28 @@ class Store:
         )
         self._rows.pop(outcome.handle, None)
 
-    @_put.register
-    def _(self, entry: Acknowledged) -> None:
+    def _acknowledged(self, entry: Acknowledged) -> None:
         self._database.execute(
             "UPDATE jobs SET acknowledged = ? WHERE kind = ? AND id = ? AND ended NOT NULL",
             (entry.at, entry.handle.kind.name, entry.handle.id),
         )
 
-    @_put.register
-    def _(self, entry: Saved) -> None:
+    def _saved(self, entry: Saved) -> None:
         self._database.execute(
             "INSERT INTO files VALUES (?, ?, ?, ?)",
             (self._row(entry.handle), entry.at, documents.clean(entry.path), entry.size),
         )
 
-    @_put.register
-    def _(self, entry: Began) -> None:
+    def _began(self, entry: Began) -> None:
         made = self._database.execute(
             "INSERT INTO runs (began, rate, concurrency) VALUES (?, ?, ?)", (entry.at, entry.rate, entry.concurrency)
         )
         self._run = made.lastrowid
 
-    @_put.register
-    def _(self, entry: Stopped) -> None:
+    def _stopped(self, entry: Stopped) -> None:
         self._database.execute("UPDATE runs SET ended = ? WHERE row = ?", (entry.at, self._run))
 
-    @_put.register
-    def _(self, entry: Spent) -> None:
+    def _spent(self, entry: Spent) -> None:
         minute = entry.at // 60 * 60
         self._database.execute(
             "INSERT INTO minutes VALUES (?, ?, ?, ?, ?) ON CONFLICT (began) DO UPDATE SET"

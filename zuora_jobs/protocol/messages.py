@@ -14,13 +14,14 @@ from email.utils import parsedate_to_datetime
 from functools import cached_property
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import urlencode
 
 from attrs import field, frozen
 
 from zuora_jobs.errors import ApiError, ConfigurationError, MalformedResponse, Reason
 from zuora_jobs.protocol import refusals, wire
 from zuora_jobs.protocol.kinds import IDENTIFIER, JobHandle, JobKind
+from zuora_jobs.protocol.secrets import without_secrets
 from zuora_jobs.timing import LONGEST_HOLD
 
 if TYPE_CHECKING:
@@ -241,25 +242,12 @@ def _fault(request: Request, response: Response) -> ZuoraJobsError | None:
     )
 
 
-_SIGNED: Final = re.compile(r"\?[^\s\"'<>?]*X-Amz-[^\s\"'<>]*", re.IGNORECASE)
-
-
-_SHORTEST_SECRET: Final = 8
-"""Characters; what is shorter is a test's, and occurs in any text."""
-
 TextT = TypeVar("TextT", str, str | None)
 
 
 def _quoted(text: TextT, request: Request) -> TextT:
-    """Take out of Zuora's own words what is secret: presigned URLs' queries, and what *request* itself bore."""
-    if text is None:
-        return text
-    quoted = _SIGNED.sub("?(hidden)", text)
-    for secret in request.secrets:
-        if len(secret) >= _SHORTEST_SECRET:
-            for form in (secret, quote_plus(secret)):
-                quoted = quoted.replace(form, "(hidden)")
-    return quoted
+    """Take out of Zuora's own words what is secret, what *request* itself bore among it."""
+    return without_secrets(text, request.secrets) if text is not None else text
 
 
 def one_line(text: str, longest: int = 400) -> str:

@@ -17,3 +17,7 @@ class WallClock:
     def now(self) -> datetime:
         """Give the present moment, in UTC."""
         return self._started_at + timedelta(seconds=self._loop.time() - self._t0)
+
+    def timestamp(self) -> float:
+        """Give the present moment, in seconds since 1970."""
+        return self._started_at.timestamp() + self._loop.time() - self._t0
