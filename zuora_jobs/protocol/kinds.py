@@ -114,7 +114,7 @@ class JobKind(Generic[JobT_co]):
         return JobHandle(self, id)
 
 
-@frozen(repr=False)
+@frozen(repr=False, cache_hash=True)
 class JobHandle(Generic[JobT_co]):
     """A job's name: its kind and its id. Hashable; `str(handle)` is `kind:id` and `JobHandle.parse` reads it back."""
 

@@ -18,7 +18,8 @@ from decimal import Decimal, InvalidOperation
 from functools import partial
 from math import isinf
 from operator import eq
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast, get_args, get_origin
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from attrs import NOTHING, fields, has
 from cattrs import ClassValidationError, Converter, transform_error
@@ -275,8 +276,9 @@ def _structure_class(converter: Converter, cls: type) -> Callable[[Any, Any], An
     names = _wire_names(cls)
     keeps_raw = names.pop("raw", None) is not None
     required = {field.name for field in fields(cls) if field.default is NOTHING}
+    types = get_type_hints(cls, include_extras=True)
     overrides: dict[str, Any] = {
-        name: override(rename=wire, struct_hook=_required_text if name in required else None)
+        name: override(rename=wire, struct_hook=_required_text if name in required else _reader(converter, types[name]))
         for name, wire in names.items()
     }
     indispensable = {names[name] for name in required} | {"success"}
@@ -304,6 +306,15 @@ def _structure_class(converter: Converter, cls: type) -> Callable[[Any, Any], An
         return document
 
     return read_object
+
+
+def _reader(converter: Converter, kind: Any) -> Callable[[Any, Any], Any] | None:
+    """Find once what reads a field that may be None, which cattrs looks up anew for each document; None comes as absent."""
+    *some, other = get_args(kind) if get_origin(kind) in {Union, UnionType} else (kind,)
+    if other is not NoneType or len(some) != 1:
+        return None
+    read, inner = converter.get_structure_hook(some[0]), some[0]
+    return lambda value, _: read(value, inner)
 
 
 def _unstructure_class(converter: Converter, cls: type) -> Callable[[Any], dict[str, Any]]:
