@@ -6,10 +6,11 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from zuora_jobs import ENVIRONMENTS, KINDS, emulator
+from zuora_jobs import ENVIRONMENTS, KINDS, JobHandle, emulator
 from zuora_jobs.cli.jsonl import _DETAILS
 from zuora_jobs.emulator import Step
 
@@ -18,6 +19,8 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 PYTHON = [code for language, code in BLOCKS if language == "python"]
 SHELL = [code for language, code in BLOCKS if language == "sh"]
+WATCH, CADENCE, NIGHTLY, KIND, TEST = PYTHON
+DEMO, TESTS, RESUME, TENANT = SHELL
 
 
 @pytest.fixture
@@ -46,16 +49,15 @@ async def run(*command, environ, cwd):
 
 def test_there_are_the_blocks_that_are_tested_here():
     assert {language for language, _ in BLOCKS} == {"python", "sh"}
-    assert (len(PYTHON), len(SHELL)) == (4, 3)
 
 
-@pytest.mark.parametrize("code", PYTHON[:3], ids=["watch", "cadence", "kind"])
+@pytest.mark.parametrize("code", [WATCH, CADENCE, NIGHTLY, KIND], ids=["watch", "cadence", "nightly", "kind"])
 async def test_a_python_block_runs_as_it_stands(tenant, tmp_path, code):
     script = tmp_path / "block.py"
     script.write_text(code, encoding="utf-8")
     status, out = await run(sys.executable, "-W", "error", str(script), environ=tenant.environment(), cwd=tmp_path)
     assert status == 0, out
-    if code is PYTHON[0]:
+    if code is WATCH:
         assert "completed" in out
         assert "operation:2c92c8955bd63cc1015bd7c151af02ab succeeded" in out
         assert "bulk-pdf:2c92c8955bd63cc1015bd7c151af02ac succeeded" in out
@@ -63,7 +65,7 @@ async def test_a_python_block_runs_as_it_stands(tenant, tmp_path, code):
 
 
 async def test_the_block_that_is_a_test_passes_with_the_fixture(tmp_path):
-    (tmp_path / "test_block.py").write_text(PYTHON[3], encoding="utf-8")
+    (tmp_path / "test_block.py").write_text(TEST, encoding="utf-8")
     (tmp_path / "pytest.ini").write_text(
         "[pytest]\n"  # a project that has set nothing
     )
@@ -74,7 +76,7 @@ async def test_the_block_that_is_a_test_passes_with_the_fixture(tmp_path):
 
 async def test_the_shell_block_against_a_tenant_works_line_by_line(tenant, tmp_path):
     (tmp_path / "handles.txt").write_text("operation:2c92c8955bd63cc1015bd7c151af02ab\n")
-    lines = [line for line in SHELL[2].splitlines() if line.startswith("zuora-jobs")]
+    lines = [line for line in TENANT.splitlines() if line.startswith("zuora-jobs")]
     assert len(lines) == 4
     for line in lines:
         program = [sys.executable, "-m", "zuora_jobs", *shlex.split(line)[1:]]
@@ -82,8 +84,45 @@ async def test_the_shell_block_against_a_tenant_works_line_by_line(tenant, tmp_p
         assert status == 0, f"{line}: {out}"
 
 
+async def test_the_shell_block_about_resuming_works_line_by_line(tenant, tmp_path):
+    (tmp_path / "handles.txt").write_text("operation:2c92c8955bd63cc1015bd7c151af02ab\n")
+    for line in RESUME.splitlines():
+        status, out = await run(
+            sys.executable,
+            "-m",
+            "zuora_jobs",
+            *shlex.split(line, comments=True)[1:],
+            environ=tenant.environment(),
+            cwd=tmp_path,
+        )
+        assert status == 0, f"{line}: {out}"
+    assert "</html>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+async def test_the_nightly_run_stores_each_end_once_however_often_it_is_run(tenant, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, value in tenant.environment().items():
+        monkeypatch.setenv(name, value)
+    scope: dict[str, Any] = {}
+    exec(NIGHTLY, scope)
+    stored = []
+
+    async def store(outcome):
+        stored.append(str(outcome.handle))
+
+    handles = [
+        JobHandle.parse("operation:2c92c8955bd63cc1015bd7c151af02ab"),
+        JobHandle.parse("bulk-pdf:2c92c8955bd63cc1015bd7c151af02ac"),
+    ]
+    await scope["nightly"](handles, store)
+    requests = len(tenant.requests)
+    await scope["nightly"](handles, store)
+    assert sorted(stored) == sorted(map(str, handles))
+    assert len(tenant.requests) == requests
+
+
 def test_the_two_commands_are_single_lines_that_set_up_everything():
-    demo, tests = SHELL[:2]
+    demo, tests = DEMO, TESTS
     assert demo.strip().count("\n") == tests.strip().count("\n") == 0
     assert demo.startswith("python3 -m venv .venv && ")
     assert demo.strip().endswith("zuora-jobs demo")

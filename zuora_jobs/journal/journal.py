@@ -171,7 +171,6 @@ class Journal:
             return
         try:
             if self._client is not None:
-                self._sample(self._client)
                 self._add(Stopped(self._now()))
             await self.flush()
         finally:
@@ -242,15 +241,18 @@ class Journal:
         self._sampling = asyncio.get_running_loop().call_later(delay, self._sample_on_time, client)
 
     def _sample_on_time(self, client: ZuoraClient) -> None:
-        self._sample(client)
+        # surely in the minute that was sampled, though the loop may be late
+        if spent := self._sample(client, self._now() - SAMPLE / 2):
+            self._add(spent)
         self._arrange_sample(client)
 
-    def _sample(self, client: ZuoraClient) -> None:
+    def _sample(self, client: ZuoraClient, at: float) -> Spent | None:
+        """Give what has been spent since the last sample, if anything has."""
         before, self._sampled = self._sampled, self._spent_by(client)
         requests, refused, held = (now - then for now, then in zip(self._sampled, before, strict=True))
-        if requests or refused or held:
-            middle = self._now() - SAMPLE / 2  # surely in the minute that was sampled, though the loop may be late
-            self._add(Spent(middle, int(requests), int(refused), held, client.limiter.rate))
+        if not (requests or refused or held):
+            return None
+        return Spent(at, int(requests), int(refused), held, client.limiter.rate)
 
     @staticmethod
     def _spent_by(client: ZuoraClient) -> tuple[int, int, float]:
@@ -297,6 +299,8 @@ class Journal:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._client is not None and (spent := self._sample(self._client, self._now())):
+            self._entries.append((spent, None))  # so that a crash takes as little of it as of the rest
         loop = asyncio.get_running_loop()
         batch, self._entries = self._entries[:LARGEST_BATCH], self._entries[LARGEST_BATCH:]
         self._urgent = bool(self._entries)
