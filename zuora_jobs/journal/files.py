@@ -30,16 +30,23 @@ def told(path: Path, doing: str) -> Iterator[None]:
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", None)
         if code is not None and code & 0xFF in _CORRUPT:
-            message = (
-                f"the journal {path} is damaged ({error}): move it away, and begin a new one with the same handles;"
-                " what had ended will be asked for again"
-            )
-            raise CorruptJournal(message) from error
+            raise CorruptJournal(_damaged(path, error)) from error
         message = f"cannot {doing} the journal {path}: {error}{_advice(code)}"
         raise JournalError(message) from error
     except OSError as error:
         message = f"cannot {doing} the journal {path}: {error.strerror or error}"
         raise JournalError(message) from error
+    except (TypeError, ValueError) as error:
+        if doing != "read":
+            raise  # a mistake of ours
+        raise CorruptJournal(_damaged(path, f"{type(error).__name__} in a row")) from error
+
+
+def _damaged(path: Path, what: object) -> str:
+    return (
+        f"the journal {path} is damaged ({what}): move it away, and begin a new one with the same handles;"
+        " what had ended will be asked for again"
+    )
 
 
 def _advice(code: int | None) -> str:
@@ -59,7 +66,7 @@ def resolved(path: str | os.PathLike[str]) -> Path:
     Raises:
         JournalError: there can be none.
     """
-    whole = Path(path).expanduser().absolute()
+    whole = Path(path).expanduser().resolve()
     if whole.is_dir():
         message = f"the journal {whole} is a folder: name a file, such as {whole / 'run.db'}"
         raise JournalError(message)
@@ -95,21 +102,30 @@ def lock(path: Path) -> sqlite3.Connection:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open the journal at *path* for writing, each commit on the disk before it is told; make it where there is none."""
+    """Open the journal at *path*, which is made where there is none, and see whether it is whole; leave it as it is."""
     _make(path)
+    if path.stat().st_nlink > 1:
+        message = (
+            f"the journal {path} has another name (a hard link), under which somebody else could write to it unseen:"
+            " leave it one"
+        )
+        raise JournalError(message)
     database = sqlite3.connect(path, isolation_level=None, timeout=BUSY, check_same_thread=False)
     try:
-        database.execute("PRAGMA synchronous = FULL")
-        database.execute("PRAGMA journal_mode = WAL")
         damage = database.execute("PRAGMA quick_check(1)").fetchone()[0]
     except BaseException:
         database.close()
         raise
     if damage != "ok":
         database.close()
-        message = f"the journal {path} is damaged ({damage}): move it away, and begin a new one with the same handles"
-        raise CorruptJournal(message)
+        raise CorruptJournal(_damaged(path, damage))
     return database
+
+
+def make_durable(database: sqlite3.Connection) -> None:
+    """Have each commit on the disk before it is told."""
+    database.execute("PRAGMA synchronous = FULL")
+    database.execute("PRAGMA journal_mode = WAL")
 
 
 def copy(path: Path) -> sqlite3.Connection:

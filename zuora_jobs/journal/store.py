@@ -27,7 +27,7 @@ from zuora_jobs.journal.entries import (
     Stopped,
 )
 from zuora_jobs.protocol.kinds import KINDS, JobHandle
-from zuora_jobs.watching.outcome import Failed, Lost, Succeeded, outcome_of
+from zuora_jobs.watching.outcome import Failed, Lost, Outcome, Succeeded, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +35,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("zuora_jobs")
 
+LARGEST_SIZE = 2**63 - 1
+"""Bytes of a file, as SQLite counts."""
+
 _ROW = "SELECT row FROM jobs WHERE kind = ? AND id = ?"
+
+_KNOWN = (
+    "SELECT row, accepted, status, polls, ended, document, outcome, acknowledged FROM jobs WHERE kind = ? AND id = ?"
+)
+
+_OPEN_AGAIN = (
+    "UPDATE jobs SET ended = NULL, outcome = NULL, error = NULL, acknowledged = NULL WHERE row = ? AND ended NOT NULL"
+)
 
 _TO_RESUME = "SELECT kind, id FROM jobs WHERE ended IS NULL OR outcome = 'lost' OR acknowledged IS NULL ORDER BY row"
 
@@ -72,7 +83,9 @@ class Store:
             raise
         try:
             with files.told(path, "write"):
-                schema.migrate(self._database, schema.check(self._database, path))
+                version = schema.check(self._database, path)
+                files.make_durable(self._database)
+                schema.migrate(self._database, version)
         except BaseException:
             self.close()
             raise
@@ -142,34 +155,37 @@ class Store:
 
     def _accepted(self, entry: Accepted) -> Past:
         handle = entry.handle
-        found = self._database.execute(
-            "SELECT row, accepted, status, polls, ended, document, outcome, acknowledged FROM jobs"
-            " WHERE kind = ? AND id = ?",
-            (handle.kind.name, handle.id),
-        ).fetchone()
+        found = self._database.execute(_KNOWN, (handle.kind.name, handle.id)).fetchone()
         if found is None:
             made = self._database.execute(
                 "INSERT INTO jobs (kind, id, accepted) VALUES (?, ?, ?)", (handle.kind.name, handle.id, entry.at)
             )
             self._rows[handle] = made.lastrowid or 0
             return NEW
-        row, accepted, status, polls, ended, document, outcome, acknowledged = found
-        self._rows[handle] = row
-        past = Past(
-            age=max(0.0, entry.at - accepted), polls=polls, status=status, acknowledged=acknowledged is not None
-        )
-        if ended is None:
-            return past
-        if outcome != Lost.name and (end := self._end(handle, document, polls, max(0.0, ended - accepted))):
-            return Past(polls=polls, status=status, outcome=end, acknowledged=past.acknowledged)
-        self._database.execute(
-            "UPDATE jobs SET ended = NULL, outcome = NULL, error = NULL, acknowledged = NULL WHERE row = ?", (row,)
-        )
+        self._rows[handle] = row = found[0]
+        with files.told(self.path, "read"):
+            past = self._past(handle, entry.at, found)
+        if past.outcome is None:  # it goes on, or is watched again
+            self._database.execute(_OPEN_AGAIN, (row,))
         return past
+
+    def _past(self, handle: JobHandle[Any], now: float, found: tuple[Any, ...]) -> Past:
+        _, accepted, status, polls, ended, document, outcome, acknowledged = found
+        end = None
+        if ended is not None and outcome != Lost.name:
+            end = self._end(handle, document or "", polls, max(0.0, ended - accepted))
+        return Past(
+            age=max(0.0, now - accepted),
+            polls=int(polls),
+            status=status,
+            outcome=end,
+            acknowledged=acknowledged is not None,
+        )
 
     def _seen(self, entry: Seen) -> None:
         row, status = self._row(entry.handle), documents.clean(entry.status)
-        self._database.execute("UPDATE jobs SET status = ?, polls = ? WHERE row = ?", (status, entry.polls, row))
+        known = status if status == entry.status else None  # what it is compared with is not cleaned
+        self._database.execute("UPDATE jobs SET status = ?, polls = ? WHERE row = ?", (known, entry.polls, row))
         self._database.execute("INSERT INTO changes VALUES (?, ?, ?, ?)", (row, entry.at, status, entry.phase))
 
     def _left(self, entry: Left) -> None:
@@ -181,7 +197,7 @@ class Store:
         reasons = outcome.reasons if isinstance(outcome, Failed) else ()
         self._database.execute(
             "UPDATE jobs SET polls = ?, ended = ?, outcome = ?, partial = ?, document = ?, reasons = ?, error = ?"
-            " WHERE row = ?",
+            " WHERE row = ? AND ended IS NULL",
             (
                 outcome.polls,
                 entry.at,
@@ -204,9 +220,10 @@ class Store:
         )
 
     def _saved(self, entry: Saved) -> None:
+        handle = entry.handle
         self._database.execute(
-            "INSERT INTO files VALUES (?, ?, ?, ?)",
-            (self._row(entry.handle), entry.at, documents.clean(entry.path), entry.size),
+            "INSERT INTO files SELECT row, ?, ?, ? FROM jobs WHERE kind = ? AND id = ?",
+            (entry.at, documents.clean(entry.path), min(entry.size, LARGEST_SIZE), handle.kind.name, handle.id),
         )
 
     def _began(self, entry: Began) -> None:
@@ -233,10 +250,10 @@ class Store:
             row = self._database.execute(_ROW, (handle.kind.name, handle.id)).fetchone()[0]
         return row
 
-    def _end(self, handle: JobHandle[Any], document: str | None, polls: int, elapsed: float) -> Any:
+    def _end(self, handle: JobHandle[Any], document: str, polls: int, elapsed: float) -> Outcome[Any] | None:
         """Give the outcome that was written; None where it says nothing to this program, and the job is asked again."""
         try:
-            job = documents.from_text(document or "", handle.kind)
+            job = documents.from_text(document, handle.kind)
         except MalformedResponse as error:
             log.warning(
                 "%s: what it has of %s cannot be read, so the job is watched again: %s", self.path, handle, error
@@ -248,5 +265,4 @@ class Store:
 def _texts(pairs: Sequence[tuple[str | None, str | None]], secrets: tuple[str, ...]) -> str | None:
     if not pairs:
         return None
-    cut = [[text[: documents.LONGEST_TEXT] if text else None for text in pair] for pair in pairs]
-    return documents.without_secrets(json.dumps(cut, separators=(",", ":")), secrets)
+    return json.dumps([[documents.clean(text, secrets) if text else None for text in pair] for pair in pairs])

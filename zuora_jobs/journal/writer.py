@@ -127,6 +127,8 @@ class Writer:
             self.closed = True
             if self._timer is not None:
                 self._timer.cancel()
+            for told in list(self._awaited):  # none, unless this was cut short
+                _fail(told, self._is_closed())
             loop = asyncio.get_running_loop()
             await asyncio.shield(loop.run_in_executor(self._executor, self._store.close))
             if self._own_executor is not None:
@@ -152,7 +154,11 @@ class Writer:
         batch, self._entries = self._entries[:LARGEST_BATCH], self._entries[LARGEST_BATCH:]
         self._urgent = bool(self._entries)
         self._may_write_at = loop.time() + (0 if self._entries else PAUSE)
-        self._writing = loop.run_in_executor(self._executor, self._store.write, [entry for entry, _ in batch])
+        try:
+            self._writing = loop.run_in_executor(self._executor, self._store.write, [entry for entry, _ in batch])
+        except RuntimeError as error:  # the executor has been shut down
+            self._give_up(error)
+            return
         self._writing.add_done_callback(partial(self._written, [then for _, then in batch]))
 
     def _written(

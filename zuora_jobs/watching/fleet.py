@@ -13,12 +13,13 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from zuora_jobs.errors import UnknownStatus, WatcherClosed, WatchTimedOut, ZuoraJobsError
+from zuora_jobs.errors import UnknownStatus, WatcherClosed, ZuoraJobsError
 from zuora_jobs.protocol.messages import one_line
 from zuora_jobs.transport.retry import Trouble, Verdict, delay_before_retry, nobody_home, verdict
 from zuora_jobs.watching.driver import Driver
 from zuora_jobs.watching.events import CancelRefused, Finished, Observed, Retrying, StatusChanged, UnknownStatusSeen
 from zuora_jobs.watching.herald import Herald
+from zuora_jobs.watching.losses import kept, timed_out, unknown_for_too_long
 from zuora_jobs.watching.outcome import Lost, Outcome, outcome_of
 from zuora_jobs.watching.remote import RemoteCancellation
 from zuora_jobs.watching.watch import Rules, Statistics, Watch
@@ -46,21 +47,6 @@ FEWEST_ALIKE: Final = 8
 
 MOST_UNKNOWN: Final = 20
 """Unknown statuses in a row that are told; what comes after them is a number that grows, say."""
-
-
-def _to_be_kept(error: ZuoraJobsError) -> ZuoraJobsError:
-    """Free an error that is kept as a value of the frames it was raised through: they hold whole answers."""
-    return error.with_traceback(None)
-
-
-def _timed_out(watch: Watch, subscription: Subscription) -> WatchTimedOut:
-    message = f"the watch of {watch.handle} ran out of its {subscription.timeout:g} s"
-    last = watch.trouble.last if watch.trouble is not None else None
-    if last is None:
-        return WatchTimedOut(f"{message}; the job may well end yet")
-    error = WatchTimedOut(f"{message}, and the last look failed: {type(last).__name__}: {last}")
-    error.__cause__ = _to_be_kept(last)
-    return error
 
 
 class Fleet:
@@ -208,7 +194,8 @@ class Fleet:
         """Finish saying farewell, then stop everything; cancelled meanwhile, stop at once."""
         try:
             if self._rules.cancel_remote and self._watches:
-                self._start(self._remote.say_farewell(list(self._watches)), self._farewells)
+                left = [handle for handle, watch in self._watches.items() if watch.accepted]
+                self._start(self._remote.say_farewell(left), self._farewells)
             while self._farewells:
                 await asyncio.wait(self._farewells)
         finally:
@@ -243,6 +230,11 @@ class Fleet:
             return
         watch.accepted, watch.polls, watch.status = True, past.polls, past.status
         watch.began -= past.age
+        late, watch.late = watch.late, []
+        for subscription in late:
+            self._lose_all([watch.handle], subscription)
+        if self._watches.get(watch.handle) is not watch:
+            return
         if watch.nudged:
             self._look_at(watch, self._loop.time())
         deletions, watch.deletions = watch.deletions, []
@@ -348,11 +340,7 @@ class Fleet:
             self._tell(UnknownStatusSeen, watch, status=status)
         if now - watch.unknown_since < self._rules.unknown_status_timeout:
             return None
-        message = (
-            f"{watch.handle} has the status {one_line(status, 60)!r}, and for {now - watch.unknown_since:.0f} s"
-            " has had none that its kind lists"
-        )
-        return UnknownStatus(message, status=status)
+        return unknown_for_too_long(watch.handle, status, now - watch.unknown_since)
 
     def _not_seen(self, watch: Watch, error: ZuoraJobsError) -> None:
         """Take in that a look was not answered with a document."""
@@ -381,7 +369,7 @@ class Fleet:
         delay = delay_before_retry(error, next(watch.delays))
         self._counts["retries"] += 1
         log.info("%s: trying again in %.1f s: %s", watch.handle, delay, error)
-        self._tell(Retrying, watch, error=_to_be_kept(error), delay=delay)
+        self._tell(Retrying, watch, error=kept(error), delay=delay)
         self._look_at(watch, now + delay)
 
     def _lose_contact(self, watch: Watch, error: ZuoraJobsError, away_since: float, now: float) -> bool:
@@ -431,7 +419,7 @@ class Fleet:
         return [
             handle
             for handle in handles
-            if (watch := self._watches.get(handle)) and watch.subscriptions == (subscription,)
+            if (watch := self._watches.get(handle)) and watch.accepted and watch.subscriptions == (subscription,)
         ]
 
     # --- ends
@@ -449,14 +437,17 @@ class Fleet:
 
     def _lost(self, watch: Watch, error: ZuoraJobsError) -> Lost[Any]:
         elapsed = self._loop.time() - watch.began
-        return Lost(handle=watch.handle, job=watch.job, polls=watch.polls, elapsed=elapsed, error=_to_be_kept(error))
+        return Lost(handle=watch.handle, job=watch.job, polls=watch.polls, elapsed=elapsed, error=kept(error))
 
     def _lose_all(self, handles: Iterable[JobHandle[Any]], subscription: Subscription) -> None:
         for handle in handles:
             watch = self._watches.get(handle)
             if watch is None or handle not in subscription.open:
                 continue
-            outcome = self._lost(watch, _timed_out(watch, subscription))
+            if not watch.accepted:
+                watch.late.append(subscription)  # the record may know better
+                continue
+            outcome = self._lost(watch, timed_out(watch.handle, subscription.timeout, watch.trouble))
             if watch.subscriptions == (subscription,):
                 self._finish(watch, outcome)
             else:
@@ -466,7 +457,8 @@ class Fleet:
 
     def _leave_alone(self, watch: Watch) -> None:
         self._drop(watch)
-        self._record.left(watch.handle, watch.polls)
+        if watch.accepted:
+            self._record.left(watch.handle, watch.polls)
 
     def _drop(self, watch: Watch) -> None:
         self._watches.pop(watch.handle, None)

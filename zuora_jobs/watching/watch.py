@@ -62,6 +62,7 @@ class Watch:
         "deletions",
         "handle",
         "job",
+        "late",
         "looking",
         "nudged",
         "parked",
@@ -80,6 +81,8 @@ class Watch:
         """Whether the record has it; before that nothing is sent."""
         self.deletions: list[Callable[[ZuoraJobsError], None]] = []
         """Who wants the remote job to be cancelled once this is accepted."""
+        self.late: list[Subscription] = []
+        """Whose time ran out before that."""
         self.job: JobDocument | None = None
         self.status: str | None = None
         """Last seen, perhaps in an earlier run."""
