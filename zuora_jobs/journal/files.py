@@ -6,7 +6,9 @@ Journals are for their owner's eyes: 0600. The lock is a database too, so that i
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
+import tempfile
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -66,11 +68,16 @@ def resolved(path: str | os.PathLike[str]) -> Path:
     Raises:
         JournalError: there can be none.
     """
-    whole = Path(path).expanduser().resolve()
-    if whole.is_dir():
+    try:
+        whole = Path(path).expanduser().resolve()
+        is_folder, has_folder = whole.is_dir(), whole.parent.is_dir()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, no name at all, links in a circle, ~nobody
+        message = f"cannot open the journal {str(path)!r}: {getattr(error, 'strerror', None) or error}"
+        raise JournalError(message) from None
+    if is_folder:
         message = f"the journal {whole} is a folder: name a file, such as {whole / 'run.db'}"
         raise JournalError(message)
-    if not whole.parent.is_dir():
+    if not has_folder:
         message = f"there is no folder {whole.parent} for the journal: make it, or name another file"
         raise JournalError(message)
     return whole
@@ -89,9 +96,13 @@ def lock(path: Path) -> sqlite3.Connection:
         held = sqlite3.connect(beside, isolation_level=None, timeout=0, check_same_thread=False)
         try:
             held.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             held.close()
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            code = error.sqlite_errorcode & 0xFF
+            if code in _CORRUPT:
+                message = f"{beside} is in the place of the journal's lock, and is something else: move it away"
+                raise JournalError(message) from None
+            if code != sqlite3.SQLITE_BUSY:
                 raise
             message = (
                 f"the journal {path} is in use by another process (or another watcher of this one):"
@@ -131,18 +142,29 @@ def make_durable(database: sqlite3.Connection) -> None:
 def copy(path: Path) -> sqlite3.Connection:
     """Take a copy of the journal at *path* into memory, as of one moment, also while another process writes to it."""
     beside = path.with_name(path.name + "-wal")
-    quiet = not beside.exists()
-    taken = _copy(path, "immutable=1" if quiet else "mode=ro")  # the latter makes files beside it where there are none
-    if quiet and beside.exists():  # somebody has begun to write meanwhile
+    if not beside.exists():  # nobody writes, and nothing is left to be found beside it
+        taken = _copied(path, "immutable=1")
+        if not beside.exists():
+            return taken
         taken.close()
-        taken = _copy(path, "mode=ro")
-    return taken
+    try:
+        return _copied(path, "mode=ro")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+            raise
+    with tempfile.TemporaryDirectory() as elsewhere:  # where SQLite may make what it needs beside it
+        for one in (path, beside):
+            shutil.copyfile(one, Path(elsewhere, one.name))
+        return _copied(Path(elsewhere, path.name), "mode=rw")
 
 
-def _copy(path: Path, how: str) -> sqlite3.Connection:
+def _copied(path: Path, how: str) -> sqlite3.Connection:
     taken = sqlite3.connect(":memory:", isolation_level=None)
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?{how}", uri=True, timeout=BUSY)) as original:
+            original.execute(
+                "SELECT 1 FROM sqlite_master"
+            ).fetchone()  # waits for others, but not for ever as backup does
             original.backup(taken)
     except BaseException:
         taken.close()

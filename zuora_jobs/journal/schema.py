@@ -81,9 +81,10 @@ def check(database: sqlite3.Connection, path: Path) -> int:
 
 
 def migrate(database: sqlite3.Connection, version: int) -> None:
-    """Make a journal of today's version out of one of *version*, whole or not at all."""
-    if version == VERSION:
-        return
+    """Make a journal of today's version out of one of *version*, whole or not at all.
+
+    One of today's is written to as well: so it is known from the beginning that it can be.
+    """
     database.execute("BEGIN IMMEDIATE")
     try:
         for step in _STEPS[version:]:

@@ -130,9 +130,11 @@ class Writer:
             for told in list(self._awaited):  # none, unless this was cut short
                 _fail(told, self._is_closed())
             loop = asyncio.get_running_loop()
-            await asyncio.shield(loop.run_in_executor(self._executor, self._store.close))
-            if self._own_executor is not None:
-                self._own_executor.shutdown(wait=False)
+            try:
+                await asyncio.shield(loop.run_in_executor(self._executor, self._store.close))
+            finally:
+                if self._own_executor is not None:
+                    self._own_executor.shutdown(wait=False)
 
     def _arrange(self) -> None:
         """Have the next batch written as soon as it is worth it."""
