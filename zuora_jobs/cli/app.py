@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -206,6 +207,9 @@ def watch(
     A HANDLE is kind:id; `zuora-jobs kinds` lists the kinds.
     """
     wanted = gather(handles, source, journal=journal)
+    if journal is not None and not wanted and not Path(journal).exists():
+        message = f"there is no journal {journal} to go on from; to begin one, give handles as well"
+        raise ConfigurationError(message)
     settings = _settings_of(base_url, environment)
     budget = _budget_of(settings, rate, concurrency)
     _check_timeout(timeout)

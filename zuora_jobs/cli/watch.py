@@ -71,8 +71,8 @@ async def watch_jobs(
             return say_what_is_left(handles, told.outcomes, console, journal)
         if output == "table":
             console.print(Text(summary(told.outcomes.values(), watcher.statistics()) + told.remark()))
-        if resumed is not None:  # what was told in earlier runs counts too
-            return exits.status_of(await resumed.outcomes())
+        if resumed is not None:
+            return await _status_of_all(resumed)
         return exits.status_of(outcome.name for outcome in told.outcomes.values())
 
 
@@ -114,7 +114,12 @@ async def _nothing_left(journal: Journal, console: Console) -> int:
     ended = await journal.outcomes()
     told = f"{journal.path}: nothing is left to watch; {plural(sum(ended.values()), 'job')} had ended, and been told"
     console.print(Text(told))
-    return exits.status_of(ended)
+    return await _status_of_all(journal)
+
+
+async def _status_of_all(journal: Journal) -> int:
+    """Give the exit status for all that *journal* has: also what earlier runs told, and what this program does not know."""
+    return exits.status_of([*await journal.outcomes(), *(["lost"] if await journal.ages() else [])])
 
 
 class _Told:

@@ -28,6 +28,8 @@ class Seen:
     status: str
     phase: str | None
     polls: int
+    secrets: tuple[str, ...] = ()
+    """What must not be written, beside presigned URLs."""
 
 
 @frozen
@@ -45,7 +47,7 @@ class Ended:
     outcome: Outcome[Any]
     at: float
     secrets: tuple[str, ...] = ()
-    """What must not be written with the job's document, beside presigned URLs."""
+    """As for `Seen`."""
 
 
 @frozen

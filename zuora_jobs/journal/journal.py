@@ -168,7 +168,8 @@ class Journal:
 
     def seen(self, handle: JobHandle[Any], status: str, phase: Phase | None, polls: int) -> None:
         """Take note that a job has another status than before."""
-        self._writer.add(Seen(handle, self._now(), status, phase.value if phase is not None else None, polls))
+        known_phase = phase.value if phase is not None else None
+        self._writer.add(Seen(handle, self._now(), status, known_phase, polls, self._secrets()))
 
     def left(self, handle: JobHandle[Any], polls: int) -> None:
         """Take note that a job is no longer watched, though it had not ended."""
@@ -176,8 +177,7 @@ class Journal:
 
     def finish(self, outcome: Outcome[Any], then: Callable[[], None]) -> None:
         """Take note of how a watch ended, and call *then* once that is on the disk."""
-        secrets = self._client.secrets if self._client is not None else ()
-        self._writer.add(Ended(outcome, self._now(), secrets), lambda _: then())
+        self._writer.add(Ended(outcome, self._now(), self._secrets()), lambda _: then())
 
     def check(self) -> None:
         """Make sure that something can still be written.
@@ -212,6 +212,9 @@ class Journal:
     def _spent_by(client: ZuoraClient) -> tuple[int, int, float]:
         limiter = client.limiter
         return limiter.requests, limiter.refusals, limiter.held_seconds
+
+    def _secrets(self) -> tuple[str, ...]:
+        return self._client.secrets if self._client is not None else ()
 
     def _now(self) -> float:
         if self._clock is None:

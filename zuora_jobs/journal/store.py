@@ -183,7 +183,7 @@ class Store:
         )
 
     def _seen(self, entry: Seen) -> None:
-        row, status = self._row(entry.handle), documents.clean(entry.status)
+        row, status = self._row(entry.handle), documents.clean(entry.status, entry.secrets)
         known = status if status == entry.status else None  # what it is compared with is not cleaned
         self._database.execute("UPDATE jobs SET status = ?, polls = ? WHERE row = ?", (known, entry.polls, row))
         self._database.execute("INSERT INTO changes VALUES (?, ?, ?, ?)", (row, entry.at, status, entry.phase))

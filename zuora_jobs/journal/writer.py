@@ -55,6 +55,10 @@ class Writer:
         self._own_executor = None if executor is not None else ThreadPoolExecutor(1, "zuora-jobs-journal")
         self._executor = executor or self._own_executor
         self._entries: list[tuple[Entry, Callable[[Any], None] | None]] = []
+        self._added = 0
+        """Entries since the beginning."""
+        self._taken = 0
+        """Of those, how many have been handed to the thread."""
         self._urgent = False
         self._writing: asyncio.Future[list[Past | None]] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -66,6 +70,7 @@ class Writer:
         if self.failure is not None or self.closed:
             return  # who waits has been told, or has left
         self._entries.append((entry, then))
+        self._added += 1
         self._urgent = self._urgent or then is not None
         if self._writing is None:
             self._arrange()
@@ -91,11 +96,8 @@ class Writer:
         Raises:
             JournalError: it does not know, or is closed.
         """
-        if self._writing is not None:
-            await asyncio.wait([self._writing])
+        await self._flush_to(self._added)
         self.check()
-        if self._entries and self._writing is None:
-            self._begin()
         return await asyncio.get_running_loop().run_in_executor(self._executor, question)
 
     def check(self) -> None:
@@ -111,7 +113,11 @@ class Writer:
 
     async def flush(self) -> None:
         """Wait until all entries are on the disk, or have met an error."""
-        while self.failure is None and (self._writing or self._entries):
+        await self._flush_to(float("inf"))
+
+    async def _flush_to(self, count: float) -> None:
+        """Wait until so many entries have been handed over since the beginning, or all there are have been written."""
+        while self.failure is None and self._taken < count and (self._writing or self._entries):
             if self._writing is None:
                 self._begin()
             if self._writing is not None:
@@ -152,8 +158,10 @@ class Writer:
             self._timer = None
         if (entry := self.last_words()) is not None:
             self._entries.append((entry, None))
+            self._added += 1
         loop = asyncio.get_running_loop()
         batch, self._entries = self._entries[:LARGEST_BATCH], self._entries[LARGEST_BATCH:]
+        self._taken += len(batch)
         self._urgent = bool(self._entries)
         self._may_write_at = loop.time() + (0 if self._entries else PAUSE)
         try:

@@ -212,7 +212,7 @@ def _fault(request: Request, response: Response) -> ZuoraJobsError | None:
         document = response.json
     except MalformedResponse as error:
         if 200 <= response.status < 300:  # noqa: PLR2004
-            what = f"{request.method} {request.path}: {error}{_quoted(_kind_of_body(response), request)}"
+            what = f"{request.method} {request.path}: {error}{_kind_of_body(response, request)}"
             return MalformedResponse(what, problems=error.problems)
         document = None
     if 200 <= response.status < 300 and not refusals.says_no(document, request.kind):  # noqa: PLR2004
@@ -229,7 +229,7 @@ def _fault(request: Request, response: Response) -> ZuoraJobsError | None:
     )
     request_id = one_line(_quoted(request_id, request), 64) if request_id else None
     told = one_line("; ".join(map(str, reasons)))
-    told = told or "no reason given" + _quoted(_kind_of_body(response), request)
+    told = told or "no reason given" + _kind_of_body(response, request)
     message = f"{request.method} {request.path}: HTTP {response.status}: {told}"
     if request_id:
         message += f" (request id {request_id})"
@@ -313,11 +313,11 @@ def _until(moment: str, now: str | None) -> float | None:
         return None
 
 
-def _kind_of_body(response: Response) -> str:
+def _kind_of_body(response: Response, request: Request) -> str:
     """Describe a body that is not JSON, quoting no more of it than a page's title: the rest may hold secrets."""
     if not response.body:
         return ", an empty body"
     if title := _TITLE.search(response.body[:4096]):
-        return f", a page titled {title[1].decode('ascii', 'replace').strip()!r}"
-    kind = response.headers.get("content-type", "no content type").partition(";")[0]
+        return f", a page titled {_quoted(title[1].decode('ascii', 'replace').strip(), request)!r}"
+    kind = _quoted(response.headers.get("content-type", "no content type").partition(";")[0], request)
     return f", a body of {len(response.body)} bytes ({kind[:60]})"

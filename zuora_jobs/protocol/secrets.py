@@ -21,7 +21,8 @@ _URL: Final = re.compile(r"""://[^\s"'<>]*""")
 """The rest of an URL after its scheme."""
 
 _SIGNATURE: Final = re.compile(
-    r"""\b(?:x-amz-[\w-]*|signature|sig|access_token|token)(?:=|%3d|\\u003d)[^\s"'<>]+""", re.IGNORECASE
+    r"""(?:x-amz-[\w-]*|(?:\b|(?<=%[0-9a-f]{2}))(?:signature|sig|access_token|token))(?:=|%3d|\\u003d)[^\s"'<>]+""",
+    re.IGNORECASE,
 )
 """A signature and whatever follows it, wherever it stands."""
 
@@ -79,4 +80,4 @@ def _spelled(char: str) -> str:
         return char
     code = "".join(f"%{byte:02x}" for byte in char.encode("utf-8", "surrogatepass"))
     plus = r"|\+" if char == " " else ""
-    return rf"(?:(?i:{code}|\\u{ord(char):04x})|\\?{re.escape(char)}{plus})"
+    return rf"(?:(?i:{code}|\\+u{ord(char):04x})|\\*{re.escape(char)}{plus})"  # JSON within JSON has more backslashes
