@@ -110,7 +110,7 @@ async def test_the_nightly_run_stores_each_end_once_however_often_it_is_run(tena
     async def store(outcome):
         stored.append(str(outcome.handle))
 
-    handles = [
+    handles: list[JobHandle[Any]] = [
         JobHandle.parse("operation:2c92c8955bd63cc1015bd7c151af02ab"),
         JobHandle.parse("bulk-pdf:2c92c8955bd63cc1015bd7c151af02ac"),
     ]
