@@ -127,9 +127,12 @@ def test_a_run_that_ended_last_was_not_cut_short():
 
 def test_the_span_reaches_over_all_that_is_written_down():
     seen = Change(at=after(900), status="executing", phase="running")
-    assert span_of(history(job(1, took=None, changes=(seen,)), minutes=[minute(-5)])) == Span(
-        T - timedelta(minutes=5), after(900)
-    )
+    assert span_of(history(job(1, took=None, changes=(seen,)), minutes=[minute(20)])) == Span(T, after(1200))
+
+
+def test_a_minute_that_began_before_all_else_is_the_clocks_and_not_the_runs():
+    assert span_of(history(job(1, took=90), minutes=[minute(-1)])) == Span(T, after(90))
+    assert span_of(history(minutes=[minute(-1), minute(2)])) == Span(T - timedelta(minutes=1), after(120))
 
 
 def test_a_span_without_length_is_drawn_as_a_second():

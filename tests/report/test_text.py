@@ -47,7 +47,7 @@ def test_off_a_terminal_there_is_no_colour_and_no_line_is_wrapped(night):
 
 def test_the_headlines_say_how_it_went(night):
     text = printed(night(1000), 80)
-    assert text.startswith("21 Nov 2026, 22:00:00 to 22 Nov 2026, 04:30:07 UTC, 6 h 30 min\n1,000 jobs: 9")
+    assert text.startswith("21 Nov 2026, 22:00:07 to 22 Nov 2026, 04:30:07 UTC, 6 h 30 min\n1,000 jobs: 9")
     assert "2 runs, 1 cut short\n" in text
     assert "lost ones do not count" in text
 

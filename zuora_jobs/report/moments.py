@@ -39,17 +39,24 @@ def span_of(history: History) -> Span | None:
 
     Its end is the latest moment written down, which is what "now" means for a job that is still open.
     """
-    moments = list(_moments(history))
+    moments = _moments(history)
     return Span(min(moments), max(moments)) if moments else None
 
 
-def _moments(history: History) -> Iterator[datetime]:
+def _moments(history: History) -> list[datetime]:
+    """Give all moments that are written down; those of minutes only as far as they are not before all others."""
+    exact = list(_exact_moments(history))
+    first = min(exact, default=None)
+    whole = (minute.began for minute in history.minutes)
+    return [*exact, *(at if first is None else max(at, first) for at in whole)]
+
+
+def _exact_moments(history: History) -> Iterator[datetime]:
     for job in history.jobs:
         yield job.accepted
         yield from (change.at for change in job.changes)
         if job.ended is not None:
             yield job.ended
-    yield from (minute.began for minute in history.minutes)
     for run in history.runs:
         yield run.began
         if run.ended is not None:
