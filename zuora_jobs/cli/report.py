@@ -37,6 +37,9 @@ def show_report(journal: str, output: str | None, console: Console) -> int:
 
 def _write(path: Path, page: str) -> None:
     """Write *page* whole or not at all: whoever looks at it meanwhile sees the one before."""
+    if path.is_dir():
+        message = f"{path} is a folder: name a file for the page, such as {path / 'report.html'}"
+        raise ConfigurationError(message)
     beside = path.with_name(f".{path.name}-{os.getpid()}")
     try:
         beside.write_text(page, encoding="utf-8")
