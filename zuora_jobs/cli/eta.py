@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from zuora_jobs.watching.outcome import Lost
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from zuora_jobs.protocol.kinds import JobHandle
     from zuora_jobs.watching.outcome import Outcome
@@ -66,14 +66,33 @@ class Eta:
             insort(self._durations.setdefault(kind, []), outcome.elapsed)
 
     def left(self, now: float) -> float | None:
-        """Give the seconds from *now* until the last job is likely to have ended; None where nothing can be said."""
-        estimates = [
-            remaining(self._durations.get(kind, ()), [now - moment for moment in list(open_ones.values())])
-            for kind, open_ones in self._open.items()
-            if open_ones  # a copy is taken of it above, since the live view asks from a thread of its own
-        ]
-        known = [estimate for estimate in estimates if estimate is not None]
-        return max(known) if known and len(known) == len(estimates) else None
+        """Give the seconds from *now* until the last job is likely to have ended; None where nothing can be said.
+
+        Jobs that take longer than any before are left out: see `overdue`.
+        """
+        longest = 0.0
+        for kind, ages in self._ages(now):
+            durations = self._durations.get(kind, ())
+            usual = [age for age in ages if not _is_overdue(durations, age)]
+            estimate = remaining(durations, usual)
+            if estimate is None:
+                return None
+            longest = max(longest, estimate)
+        return longest or None
+
+    def overdue(self, now: float) -> int:
+        """Count the jobs that have taken longer than any such job before."""
+        return sum(_is_overdue(self._durations.get(kind, ()), age) for kind, ages in self._ages(now) for age in ages)
+
+    def _ages(self, now: float) -> Iterator[tuple[str, list[float]]]:
+        for kind, open_ones in self._open.items():
+            # a copy, since the live view asks from a thread of its own
+            if ages := [now - moment for moment in list(open_ones.values())]:
+                yield kind, ages
+
+
+def _is_overdue(durations: Sequence[float], age: float) -> bool:
+    return len(durations) >= FEWEST and age >= durations[-1]
 
 
 def in_words(seconds: float) -> str:

@@ -110,8 +110,9 @@ class _Tally:
         now = time.perf_counter()
         if self._eta is not None and now - self._estimate_at >= 1:
             self._estimate_at = now
-            seconds = self._eta.left(now)
-            self._left = f" · about {in_words(seconds)} left" if seconds else ""
+            seconds, late = self._eta.left(now), self._eta.overdue(now)
+            but = f", but for {late} that took longer than any before" if late else ""
+            self._left = f" · about {in_words(seconds)} left{but}" if seconds else ""
         return self._left
 
     def statuses(self, kind: str) -> str:
@@ -147,7 +148,7 @@ class LiveView(_Tally):
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            *([TimeRemainingColumn(compact=True)] if eta is None else []),  # which goes by the speed so far
+            TimeRemainingColumn(compact=True),  # which goes by the speed so far
             TextColumn("[dim]{task.fields[statuses]}"),
             console=console,
             auto_refresh=False,
