@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import shlex
+import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -359,3 +362,21 @@ async def test_help_has_an_example(run, command):
     ran = await run(*command, "--help")
     assert ran.status == 0
     assert "Example: zuora-jobs" in ran.out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+@pytest.mark.parametrize("output", ["jsonl", "table"])
+async def test_results_that_cannot_be_written_are_a_sentence_and_told_by_the_next_run(zuora, run, tmp_path, output):
+    job = zuora.add_job("operation", ends="Completed")
+    arguments = ["watch", job.handle, "--format", output, "--journal", str(tmp_path / "run.db")]
+    command = shlex.join([sys.executable, "-m", "zuora_jobs", *arguments])
+    process = await asyncio.create_subprocess_shell(
+        f"{command} > /dev/full", stderr=asyncio.subprocess.PIPE, env={**os.environ, **zuora.environment()}
+    )
+    _, err = await process.communicate()
+    assert process.returncode == 3
+    assert "cannot write the results: No space left on device" in err.decode()
+    assert "Traceback" not in err.decode()
+    ran = await run("watch", "--format", "jsonl", *arguments[4:], environ=zuora.environment())
+    # the table is all that was to be written; of the lines the first was that it is still running
+    assert [(end["handle"], end["from_journal"]) for end in ran.of("finished")] == [(job.handle, output == "table")]

@@ -60,10 +60,18 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (exits.Interrupted, KeyboardInterrupt, click.Abort):
         return _say("interrupted", exits.INTERRUPTED)
     except _ReaderGone:
-        # who read our output has gone; what is still buffered must not complain about it at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_stdout_up()
         return exits.INTERRUPTED
+    except OSError as error:  # of a disk that is full, say: what had to be told could not be
+        _give_stdout_up()
+        told = "what is in a journal will be told when the same is run again"
+        return _say(f"cannot write the results: {error.strerror or error}; {told}", exits.SOME_LOST)
     return status if isinstance(status, int) else exits.ALL_SUCCEEDED
+
+
+def _give_stdout_up() -> None:
+    """Have what is still buffered for stdout go nowhere, so that it does not complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(text: str, status: int) -> int:
