@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from zuora_jobs.journal.reading import read_history
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="tests of the installed wheel have no benchmarks")
@@ -58,3 +60,24 @@ def test_every_named_fault_has_a_storm_of_its_own(chaos):
     single = [storm.name for storm in chaos.storms(1) if storm.is_single]
     assert single == list(NAMED)
     assert len({storm.name for storm in chaos.storms(1)}) == len(chaos.storms(1))
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_journal_is_written_and_gone_on_with(monkeypatch, tmp_path, ended):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    journal = import_module("journal")
+    path = tmp_path / "run.db"
+    journal.write_journal(path, 300, ended=ended)
+    assert await journal.seconds_to_resume(path, 300, ended=ended) > 0
+    jobs = read_history(path).jobs
+    assert len(jobs) == 300
+    assert {job.outcome for job in jobs} == ({"succeeded"} if ended else {None})
+
+
+def test_a_polls_cost_is_measured_in_processes_of_their_own(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    journal = import_module("journal")
+    cost, polls = journal.cpu_a_poll(8, tmp_path / "run.db", tmp_path)
+    assert cost > 0
+    assert polls >= 2
+    assert len(read_history(tmp_path / "run.db").jobs) == 8

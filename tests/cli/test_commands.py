@@ -367,7 +367,7 @@ async def test_help_has_an_example(run, command):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
 @pytest.mark.parametrize("output", ["jsonl", "table"])
 async def test_results_that_cannot_be_written_are_a_sentence_and_told_by_the_next_run(zuora, run, tmp_path, output):
-    job = zuora.add_job("operation", ends="Completed")
+    job = zuora.add_job("operation", ends="Completed", seconds=2)
     arguments = ["watch", job.handle, "--format", output, "--journal", str(tmp_path / "run.db")]
     command = shlex.join([sys.executable, "-m", "zuora_jobs", *arguments])
     process = await asyncio.create_subprocess_shell(

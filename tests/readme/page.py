@@ -26,7 +26,7 @@ def draw(target: Path) -> None:
         page_file.write_text(render(nights.night_of(1000), title="Nightly billing"), encoding="utf-8")
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=nights.CHROMIUM, args=nights.OPTIONS)
-            page = browser.new_page(viewport={"width": 1280, "height": 1170})
+            page = browser.new_page(viewport={"width": 1280, "height": 1185})
             page.goto(page_file.as_uri())
             page.screenshot(path=target)
             browser.close()
