@@ -1,6 +1,7 @@
 """`zuora-jobs report`: a run in figures, and as a page."""
 
 import asyncio
+import os
 from pathlib import Path
 from shutil import copyfile
 
@@ -41,6 +42,12 @@ async def test_a_page_is_written_whole_and_said_so(run, journal, tmp_path):
     assert names_in(tmp_path) == ["report.html", "run.db"]
 
 
+async def test_a_page_may_go_to_stdout(run, journal):
+    ran = await run("report", str(journal), "-o", "-")
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.out.rstrip().endswith("</html>")
+
+
 async def test_it_can_be_looked_at_while_it_is_written(run, start, zuora, tmp_path):
     job = zuora.add_job("operation", ends="Completed", seconds=3600)
     journal = tmp_path / "run.db"
@@ -59,14 +66,19 @@ async def test_it_can_be_looked_at_while_it_is_written(run, start, zuora, tmp_pa
     [
         (["nowhere.db"], "there is no journal"),
         (["."], "is a folder"),
-        (["text.db"], "is damaged"),
+        (["text.db"], "is no journal"),
         (["run.db", "-o", "nowhere/report.html"], "cannot write nowhere/report.html: No such file or directory"),
+        (["run.db", "-o", "run.db"], "run.db is the journal itself, or a file of it: name another file for the page"),
+        (["run.db", "-o", "./run.db-wal"], "is the journal itself, or a file of it"),
+        (["run.db", "-o", "pipe"], "pipe is a device or a pipe: name a file for the page, or - for stdout"),
+        (["pipe"], "is a device or a pipe"),
         (["run.db", "-o", "."], ". is a folder: name a file for the page, such as report.html"),
     ],
 )
 async def test_what_cannot_be_is_a_sentence_and_status_2(run, journal, monkeypatch, arguments, sentence):
     monkeypatch.chdir(journal.parent)
     (journal.parent / "text.db").write_text("this is no database, and long enough to be told from an empty one" * 9)
+    os.mkfifo(journal.parent / "pipe")
     before = names_in(journal.parent)
     ran = await run("report", *arguments)
     assert (ran.status, ran.out) == (2, "")

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -28,6 +27,7 @@ from zuora_jobs.cli.kinds import show_kinds
 from zuora_jobs.cli.watch import watch_jobs
 from zuora_jobs.client import check_cancellable
 from zuora_jobs.errors import ApiError, ConfigurationError, JournalError, ZuoraJobsError
+from zuora_jobs.journal.files import exists as journal_exists
 from zuora_jobs.journal.journal import Journal
 from zuora_jobs.protocol.messages import invoice_request
 from zuora_jobs.settings import ENVIRONMENTS, Settings, environment_url
@@ -45,6 +45,8 @@ Exit status: 0 every job succeeded; 1 some job failed or was cancelled;
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command and give its exit status; errors are told on stderr, in a sentence."""
+    if sys.stdout is None:
+        return _say("there is no stdout to write to: it was closed", exits.USAGE)
     try:
         status = command.main(arguments, prog_name="zuora-jobs", standalone_mode=False)
     except click.UsageError as error:
@@ -59,7 +61,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _say(str(error), exits.SOME_LOST)
     except (exits.Interrupted, KeyboardInterrupt, click.Abort):
         return _say("interrupted", exits.INTERRUPTED)
-    except _ReaderGone:
+    except exits.ReaderGone:
         _give_stdout_up()
         return exits.INTERRUPTED
     except OSError as error:  # of a disk that is full, say: what had to be told could not be
@@ -142,22 +144,21 @@ def _budget_of(settings: Settings, rate: float | None, concurrency: int | None) 
     return evolve(budget, concurrency=concurrency) if concurrency is not None else budget
 
 
-def _opened(path: str) -> Journal:
+def _opened(path: str, *, is_resumed: bool) -> Journal:
     try:
+        if is_resumed and not journal_exists(path):
+            message = f"there is no journal {path} to go on from; to begin one, give handles as well"
+            raise ConfigurationError(message)
         return Journal.open(path)
     except JournalError as error:  # before any request, so it is as good as a wrong argument
         raise ConfigurationError(str(error)) from error
-
-
-class _ReaderGone(Exception):
-    """Who read our output has gone. Click would end with 1 on a BrokenPipeError."""
 
 
 def _in_a_loop(work: Coroutine[Any, Any, int]) -> int:
     try:
         return asyncio.run(work)
     except BrokenPipeError:
-        raise _ReaderGone from None
+        raise exits.ReaderGone from None
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog="Example: zuora-jobs demo")
@@ -215,9 +216,6 @@ def watch(
     A HANDLE is kind:id; `zuora-jobs kinds` lists the kinds.
     """
     wanted = gather(handles, source, journal=journal)
-    if journal is not None and not wanted and not Path(journal).exists():
-        message = f"there is no journal {journal} to go on from; to begin one, give handles as well"
-        raise ConfigurationError(message)
     settings = _settings_of(base_url, environment)
     budget = _budget_of(settings, rate, concurrency)
     _check_timeout(timeout)
@@ -230,7 +228,7 @@ def watch(
             output=output,
             timeout=timeout,
             cancel_on_interrupt=cancel_on_interrupt,
-            journal=_opened(journal) if journal is not None else None,
+            journal=_opened(journal, is_resumed=not wanted) if journal is not None else None,
         )
     )
 

@@ -29,6 +29,10 @@ class Interrupted(Exception):
     """The user (Ctrl-C) or the system (SIGTERM) wants us to end."""
 
 
+class ReaderGone(Exception):
+    """Who read our output has gone. Click would end with 1 on a BrokenPipeError, and rich does."""
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Raise Interrupted in this block when a signal comes; to be used in a task, around what it awaits."""

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zuora_jobs.cli.eta import in_words
+from zuora_jobs.cli.exits import ReaderGone
 from zuora_jobs.protocol.messages import one_line
 from zuora_jobs.watching import events
 from zuora_jobs.watching.outcome import Failed, Lost, Outcome, Succeeded
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from zuora_jobs.protocol.kinds import JobHandle
     from zuora_jobs.watching.watch import Statistics
 
-STYLES: Final = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "lost": "magenta"}
+STYLES: Final = {"succeeded": "green", "partly": "green", "failed": "red", "cancelled": "yellow", "lost": "magenta"}
 QUIET_INTERVAL: Final = 10.0
 """Seconds between two progress lines where nobody watches live."""
 
@@ -95,7 +96,7 @@ class _Tally:
             case events.Finished():
                 self._count(event.handle, None)
                 self.ended[event.handle.kind.name] += 1
-                self.outcomes[event.outcome.name] += 1
+                self.outcomes[word(event.outcome)] += 1
                 if self._eta is not None:
                     self._eta.ended(event.outcome, known_before=event.from_journal)
             case events.Throttled():
@@ -222,8 +223,14 @@ class QuietView(_Tally):
 
 def result_console(width: int | None = None) -> Console:
     """Give the console for results: the terminal as it is; where stdout is none, lines of any length."""
-    console = Console(highlight=False, width=width)
-    return console if console.is_terminal or width else Console(highlight=False, width=WIDE)
+    console = _ResultConsole(highlight=False, width=width)
+    return console if console.is_terminal or width else _ResultConsole(highlight=False, width=WIDE)
+
+
+class _ResultConsole(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command how it ends."""
+        raise ReaderGone
 
 
 def print_outcomes(outcomes: Iterable[Outcome[Any]], console: Console | None = None) -> None:
@@ -240,12 +247,11 @@ def print_outcomes(outcomes: Iterable[Outcome[Any]], console: Console | None = N
     if roomy:
         table.add_column("why, and what it left", overflow="fold")
     for outcome in outcomes:
-        partly = isinstance(outcome, Succeeded) and outcome.partial
         remark = Text(_remark(outcome), style="" if roomy else "dim")
         job = Text(str(outcome.handle))
         cells = [
             Group(job, Padding(remark, (0, 0, 0, 2))) if remark and not roomy else job,
-            Text("partly" if partly else outcome.name, style=STYLES[outcome.name]),
+            Text(word(outcome), style=STYLES[outcome.name]),
             Text(one_line(outcome.status or "-", 40)),
             Text(str(outcome.polls)),
             Text(f"{outcome.elapsed:.1f}"),
@@ -266,9 +272,14 @@ def _remark(outcome: Outcome[Any]) -> str:
     return "; ".join(said)
 
 
+def word(outcome: Outcome[Any]) -> str:
+    """Say in a word how a job ended; a success that left something out is one of its own."""
+    return "partly" if isinstance(outcome, Succeeded) and outcome.partial else outcome.name
+
+
 def summary(outcomes: Iterable[Outcome[Any]], statistics: Statistics) -> str:
     """Say how a run went, in a line."""
-    counts = Counter(outcome.name for outcome in outcomes)
+    counts = Counter(map(word, outcomes))
     ends = ", ".join(f"{counts[name]} {name}" for name in STYLES if counts[name])
     waited = f", {statistics.held_seconds:.0f} s throttled" if statistics.held_seconds else ""
     return (

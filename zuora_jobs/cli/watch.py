@@ -14,7 +14,7 @@ from zuora_jobs.cli import exits, jsonl
 from zuora_jobs.cli.eta import Eta
 from zuora_jobs.cli.view import plural, print_outcomes, summary, view_of
 from zuora_jobs.client import ZuoraClient
-from zuora_jobs.errors import JournalError, ZuoraJobsError
+from zuora_jobs.errors import ConfigurationError, JournalError, ZuoraJobsError
 from zuora_jobs.watching.events import Event, Finished
 from zuora_jobs.watching.watcher import JobWatcher
 
@@ -112,6 +112,9 @@ async def _eta_of(handles: Iterable[JobHandle[Any]], journal: Journal | None) ->
 async def _nothing_left(journal: Journal, console: Console) -> int:
     """Say so, and give the exit status for what there was."""
     ended = await journal.outcomes()
+    if not ended:
+        message = f"the journal {journal.path} has no jobs yet: give their handles as well"
+        raise ConfigurationError(message)
     told = f"{journal.path}: nothing is left to watch; {plural(sum(ended.values()), 'job')} had ended, and been told"
     console.print(Text(told))
     return await _status_of_all(journal)

@@ -75,6 +75,8 @@ class Began:
     at: float
     rate: float
     concurrency: int
+    tenant: str | None = None
+    """Whose jobs it watches; None: an emulator's."""
 
 
 @frozen

@@ -5,6 +5,7 @@ Journals are for their owner's eyes: 0600. The lock is a database too, so that i
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -24,6 +25,17 @@ BUSY: Final = 10.0
 _CORRUPT: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
+_MAY_WRITE: Final = "; it must be a file that this user may write, in a folder that he may write"
+_MAKE_ROOM: Final = "; what it has stays: make room, and run the same again to go on from there"
+_ADVICE: Final = {
+    errno.EACCES: _MAY_WRITE,
+    errno.EPERM: _MAY_WRITE,
+    errno.EROFS: _MAY_WRITE,
+    errno.ENOSPC: _MAKE_ROOM,
+    errno.EDQUOT: _MAKE_ROOM,
+}
+
+
 @contextmanager
 def told(path: Path, doing: str) -> Iterator[None]:
     """Say in a sentence what is wrong with the journal at *path*, instead of in SQLite's words alone."""
@@ -31,12 +43,18 @@ def told(path: Path, doing: str) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", None)
-        if code is not None and code & 0xFF in _CORRUPT:
+        if code is not None and code & 0xFF == sqlite3.SQLITE_NOTADB:
+            message = (
+                f"{path} is no journal ({error}): name another file; if it was one, it is damaged: move it away,"
+                " and begin a new one with the same handles"
+            )
+            raise CorruptJournal(message) from error
+        if code is not None and code & 0xFF == sqlite3.SQLITE_CORRUPT:
             raise CorruptJournal(_damaged(path, error)) from error
         message = f"cannot {doing} the journal {path}: {error}{_advice(code)}"
         raise JournalError(message) from error
     except OSError as error:
-        message = f"cannot {doing} the journal {path}: {error.strerror or error}"
+        message = f"cannot {doing} the journal {path}: {error.strerror or error}{_ADVICE.get(error.errno or 0, '')}"
         raise JournalError(message) from error
     except (TypeError, ValueError) as error:
         if doing != "read":
@@ -54,9 +72,9 @@ def _damaged(path: Path, what: object) -> str:
 def _advice(code: int | None) -> str:
     match (code or 0) & 0xFF:
         case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR:
-            return "; what it has stays: make room, and run the same again to go on from there"
+            return _MAKE_ROOM
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
-            return "; it must be a file that this user may write, in a folder that he may write"
+            return _MAY_WRITE
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return "; another program has locked it"
     return ""
@@ -71,16 +89,31 @@ def resolved(path: str | os.PathLike[str]) -> Path:
     try:
         whole = Path(path).expanduser().resolve()
         is_folder, has_folder = whole.is_dir(), whole.parent.is_dir()
+        is_other = not is_folder and whole.exists() and not whole.is_file()
     except (OSError, ValueError, RuntimeError) as error:  # too long, no name at all, links in a circle, ~nobody
         message = f"cannot open the journal {str(path)!r}: {getattr(error, 'strerror', None) or error}"
         raise JournalError(message) from None
     if is_folder:
         message = f"the journal {whole} is a folder: name a file, such as {whole / 'run.db'}"
         raise JournalError(message)
+    if is_other:
+        message = f"the journal {whole} is a device or a pipe: name a file"
+        raise JournalError(message)
     if not has_folder:
         message = f"there is no folder {whole.parent} for the journal: make it, or name another file"
         raise JournalError(message)
     return whole
+
+
+def exists(path: str | os.PathLike[str]) -> bool:
+    """Tell whether there is a file where a journal is named.
+
+    Raises:
+        JournalError: there can be none, or whether there is cannot be told.
+    """
+    whole = resolved(path)
+    with told(whole, "open"):
+        return whole.exists()
 
 
 def lock(path: Path) -> sqlite3.Connection:
@@ -90,7 +123,7 @@ def lock(path: Path) -> sqlite3.Connection:
         JournalInUse: somebody else does.
         JournalError: the folder cannot be written.
     """
-    beside = path.with_name(path.name + "-lock")
+    beside = _lock_of(path)
     with told(path, "lock"):
         _make(beside)
         held = sqlite3.connect(beside, isolation_level=None, timeout=0, check_same_thread=False)
@@ -106,10 +139,24 @@ def lock(path: Path) -> sqlite3.Connection:
                 raise
             message = (
                 f"the journal {path} is in use by another process (or another watcher of this one):"
-                " wait until that has ended, or name another file"
+                " wait until that has ended, or name another file (its lock ends with it, and need not be removed)"
             )
             raise JournalInUse(message) from None
     return held
+
+
+def is_locked_for_the_first_time(path: Path) -> bool:
+    """Tell whether nobody has ever locked the journal at *path*."""
+    return not _lock_of(path).exists()
+
+
+def forget_lock(path: Path) -> None:
+    """Leave nothing beside what turned out to be no journal."""
+    _lock_of(path).unlink(missing_ok=True)
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(path.name + "-lock")
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -131,6 +178,24 @@ def connect(path: Path) -> sqlite3.Connection:
         database.close()
         raise CorruptJournal(_damaged(path, damage))
     return database
+
+
+def identity(path: Path) -> tuple[tuple[int, int], ...]:
+    """Tell which files the journal at *path* and its lock are, under whatever name."""
+    try:
+        stats = [one.stat() for one in (path, _lock_of(path))]
+    except FileNotFoundError:
+        return ()
+    return tuple((stat.st_dev, stat.st_ino) for stat in stats)
+
+
+def taken_away(path: Path) -> JournalError:
+    """Say that the journal at *path*, or its lock, is not the one that was opened."""
+    message = (
+        f"the journal {path} or its lock was removed or replaced while it was being written:"
+        " run the same again, with all handles if the journal is gone"
+    )
+    return JournalError(message)
 
 
 def make_durable(database: sqlite3.Connection) -> None:

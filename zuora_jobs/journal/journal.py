@@ -6,7 +6,7 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from zuora_jobs.errors import JournalInUse
+from zuora_jobs.errors import ConfigurationError, JournalInUse
 from zuora_jobs.journal import files
 from zuora_jobs.journal.entries import (
     Accepted,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from zuora_jobs.client import ZuoraClient
     from zuora_jobs.errors import JournalError
     from zuora_jobs.protocol.kinds import JobHandle, Phase
+    from zuora_jobs.settings import Settings
     from zuora_jobs.watching.outcome import Outcome
 
 SAMPLE: Final = 10.0
@@ -150,14 +151,22 @@ class Journal:
 
         Raises:
             JournalInUse: another watcher uses it.
+            ConfigurationError: it has another tenant's jobs.
             JournalError: it is closed.
         """
         self.check()
         if self._client is not None:
             message = f"the journal {self.path} is in use by another watcher: give each a journal of its own"
             raise JournalInUse(message)
+        tenant = _tenant(client.settings)
+        if None not in {tenant, self._store.tenant} and tenant != self._store.tenant:
+            message = (
+                f"the journal {self.path} has jobs of {self._store.tenant}, and this is {tenant}:"
+                " give each tenant a journal of its own"
+            )
+            raise ConfigurationError(message)
         self._client, self._writer.on_failure = client, on_failure
-        self._writer.add(Began(self._now(), client.budget.rate, client.budget.concurrency))
+        self._writer.add(Began(self._now(), client.budget.rate, client.budget.concurrency, tenant))
         self._sampled = self._spent_by(client)
         self._writer.last_words = lambda: self._sample(client, self._now())
         self._arrange_sample(client)
@@ -220,3 +229,10 @@ class Journal:
         if self._clock is None:
             self._clock = WallClock()
         return self._clock.timestamp()
+
+
+def _tenant(settings: Settings) -> str | None:
+    """Name the tenant whose jobs are watched; None for an emulator's, which has another address each time."""
+    if not settings.base_url.startswith("https:"):
+        return None
+    return settings.base_url + (f" (entity {settings.entity_id})" if settings.entity_id else "")

@@ -39,7 +39,14 @@ _STEPS: Final = (
     CREATE TABLE changes (job INTEGER NOT NULL, at REAL NOT NULL, status TEXT NOT NULL, phase TEXT);
     """,
     """
-    CREATE TABLE runs (row INTEGER PRIMARY KEY, began REAL NOT NULL, ended REAL, rate REAL, concurrency INTEGER);
+    CREATE TABLE runs (
+        row INTEGER PRIMARY KEY,
+        began REAL NOT NULL,
+        ended REAL,
+        rate REAL NOT NULL,
+        concurrency INTEGER NOT NULL,
+        tenant TEXT
+    );
     CREATE TABLE minutes (
         began REAL PRIMARY KEY,
         requests INTEGER NOT NULL,
@@ -71,6 +78,9 @@ def check(database: sqlite3.Connection, path: Path) -> int:
             message = f"{path} is an SQLite database, but not a journal of zuora-jobs; name another file"
             raise CorruptJournal(message)
         return 0
+    if version < 1:
+        message = f"the journal {path} is damaged (version {version}): move it away, and begin a new one"
+        raise CorruptJournal(message)
     if version > VERSION:
         message = (
             f"the journal {path} has version {version}, and this zuora-jobs knows versions up to {VERSION}:"

@@ -30,6 +30,7 @@ from zuora_jobs.protocol.kinds import KINDS, JobHandle
 from zuora_jobs.watching.outcome import Failed, Lost, Outcome, Succeeded, outcome_of
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
@@ -62,6 +63,8 @@ class Store:
         self.path = path
         self._rows: dict[JobHandle[Any], int] = {}
         """Of the jobs that are watched."""
+        self.tenant: str | None = None
+        """Whose jobs it has; None: nobody's yet, or an emulator's."""
         self._run: int | None = None
         self._put: dict[type[Entry], Callable[[Any], Past | None]] = {
             Accepted: self._accepted,
@@ -74,21 +77,32 @@ class Store:
             Stopped: self._stopped,
             Spent: self._spent,
         }
+        with files.told(path, "lock"):
+            is_new = files.is_locked_for_the_first_time(path)
         self._lock = files.lock(path)
         try:
-            with files.told(path, "open"):
-                self._database = files.connect(path)
+            self._database = self._opened()
         except BaseException:
+            if is_new:
+                files.forget_lock(path)
             self._lock.close()
             raise
+        self._identity = files.identity(path)
+
+    def _opened(self) -> sqlite3.Connection:
+        with files.told(self.path, "open"):
+            database = files.connect(self.path)
         try:
-            with files.told(path, "write"):
-                version = schema.check(self._database, path)
-                files.make_durable(self._database)
-                schema.migrate(self._database, version)
+            with files.told(self.path, "write"):
+                version = schema.check(database, self.path)
+                files.make_durable(database)
+                schema.migrate(database, version)
+                for (tenant,) in database.execute("SELECT tenant FROM runs WHERE tenant NOT NULL LIMIT 1"):
+                    self.tenant = tenant
         except BaseException:
-            self.close()
+            database.close()
             raise
+        return database
 
     def write(self, entries: Sequence[Entry]) -> list[Past | None]:
         """Write *entries*, in their order, and come back when they are on the disk.
@@ -100,6 +114,8 @@ class Store:
             JournalError: none of them was written.
         """
         with files.told(self.path, "write"):
+            if files.identity(self.path) != self._identity:
+                raise files.taken_away(self.path)
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 answers = [self._put[type(entry)](entry) for entry in entries]
@@ -116,7 +132,11 @@ class Store:
         strangers = Counter(kind for kind, _ in rows if kind not in KINDS)
         for kind, number in strangers.items():
             log.error(
-                "%s: %d of its jobs are of the kind %r, which this program does not know", self.path, number, kind
+                "%s: %d of its jobs are of the kind %r, which this program does not know: go on with them in the one"
+                " that does, or enter the kind in KINDS first",
+                self.path,
+                number,
+                kind,
             )
         return [KINDS[kind].handle(identifier) for kind, identifier in rows if kind in KINDS]
 
@@ -228,7 +248,8 @@ class Store:
 
     def _began(self, entry: Began) -> None:
         made = self._database.execute(
-            "INSERT INTO runs (began, rate, concurrency) VALUES (?, ?, ?)", (entry.at, entry.rate, entry.concurrency)
+            "INSERT INTO runs (began, rate, concurrency, tenant) VALUES (?, ?, ?, ?)",
+            (entry.at, entry.rate, entry.concurrency, entry.tenant),
         )
         self._run = made.lastrowid
 

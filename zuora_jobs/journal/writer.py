@@ -98,7 +98,11 @@ class Writer:
         """
         await self._flush_to(self._added)
         self.check()
-        return await asyncio.get_running_loop().run_in_executor(self._executor, question)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, question)
+        except RuntimeError as error:  # the executor has been shut down
+            message = f"cannot read the journal {self._store.path}: {error}"
+            raise JournalError(message) from None
 
     def check(self) -> None:
         """Make sure that something can still be written.
@@ -138,6 +142,8 @@ class Writer:
             loop = asyncio.get_running_loop()
             try:
                 await asyncio.shield(loop.run_in_executor(self._executor, self._store.close))
+            except RuntimeError:  # the executor has been shut down
+                self._store.close()
             finally:
                 if self._own_executor is not None:
                     self._own_executor.shutdown(wait=False)
@@ -175,9 +181,7 @@ class Writer:
         self, waiting: Sequence[Callable[[Any], None] | None], writing: asyncio.Future[list[Past | None]]
     ) -> None:
         self._writing = None
-        if writing.cancelled():
-            return
-        error = writing.exception()
+        error = asyncio.CancelledError("its thread was stopped") if writing.cancelled() else writing.exception()
         if error is not None:
             self._give_up(error)
             return

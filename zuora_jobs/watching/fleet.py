@@ -232,7 +232,7 @@ class Fleet:
         watch.began -= past.age
         late, watch.late = watch.late, []
         for subscription in late:
-            self._lose_all([watch.handle], subscription)
+            self.give_up([watch.handle], subscription)
         if self._watches.get(watch.handle) is not watch:
             return
         if watch.nudged:

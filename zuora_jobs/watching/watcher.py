@@ -96,7 +96,11 @@ class JobWatcher:
         self._client.check_open()
         self._record.check()
         group = await asyncio.TaskGroup().__aenter__()
-        self._fleet = Fleet(self._client, self._rules, self._observers, self._record, group)
+        try:
+            self._fleet = Fleet(self._client, self._rules, self._observers, self._record, group)
+        except ConfigurationError:  # it has another tenant's jobs
+            await self._record.close()
+            raise
         self._group = group
         return self
 
