@@ -48,7 +48,7 @@ async def run(*command, environ, cwd):
 
 
 def test_there_are_the_blocks_that_are_tested_here():
-    assert {language for language, _ in BLOCKS} == {"python", "sh"}
+    assert {language for language, _ in BLOCKS} == {"python", "sh", "toml"}
 
 
 @pytest.mark.parametrize("code", [WATCH, CADENCE, NIGHTLY, KIND], ids=["watch", "cadence", "nightly", "kind"])
@@ -119,6 +119,13 @@ async def test_the_nightly_run_stores_each_end_once_however_often_it_is_run(tena
     await scope["nightly"](handles, store)
     assert sorted(stored) == sorted(map(str, handles))
     assert len(tenant.requests) == requests
+
+
+async def test_the_scenario_is_one(tmp_path):
+    (scenario,) = (code for language, code in BLOCKS if language == "toml")
+    (tmp_path / "night.toml").write_text(scenario)
+    async with emulator.running(scenario=tmp_path / "night.toml") as zuora:
+        assert repr(zuora).count("21 jobs") == 1
 
 
 def test_the_two_commands_are_single_lines_that_set_up_everything():

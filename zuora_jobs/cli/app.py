@@ -40,6 +40,13 @@ CommandT = TypeVar("CommandT", bound="Callable[..., Any]")
 
 EXIT_STATUS = """\b
 Exit status: 0 every job succeeded; 1 some job failed or was cancelled;
+2 wrong usage or settings, or a journal that cannot be opened; 3 some job
+was lost, or the journal or stdout could not be written; 130 interrupted.
+With --journal and no handles: for all jobs of the journal."""
+
+
+CANCEL_STATUS = """\b
+Exit status: 0 every job ended cancelled; 1 some had ended another way;
 2 wrong usage or settings; 3 some job was lost; 130 interrupted."""
 
 
@@ -122,7 +129,7 @@ def _jobs(function: CommandT) -> CommandT:
     function = click.option("--from", "source", metavar="FILE|-", help="Read handles from a file, one a line.")(
         function
     )
-    return click.argument("handles", nargs=-1, metavar="HANDLE…")(function)
+    return click.argument("handles", nargs=-1, metavar="[HANDLE]…")(function)
 
 
 def _spending(function: CommandT) -> CommandT:
@@ -191,7 +198,8 @@ def demo(console: Console) -> int:
 @click.option(
     "--journal",
     metavar="PATH",
-    help="Keep a record in this file, and go on where it ends: ended jobs are told from it. Without handles: all the rest.",
+    help="Keep a record in this file, and go on from it: ended jobs are told without a request."
+    " Without handles: all that has not ended, or was not told.",
 )
 @click.option("--cancel-on-interrupt", is_flag=True, help="On Ctrl-C cancel those jobs that can be cancelled.")
 @_settings
@@ -213,7 +221,8 @@ def watch(
 ) -> int:
     """Watch jobs until every one has ended.
 
-    A HANDLE is kind:id; `zuora-jobs kinds` lists the kinds.
+    A HANDLE is kind:id; `zuora-jobs kinds` lists the kinds. With --journal the
+    same command again goes on where it was, and needs no handles for that.
     """
     wanted = gather(handles, source, journal=journal)
     settings = _settings_of(base_url, environment)
@@ -233,7 +242,7 @@ def watch(
     )
 
 
-@command.command(epilog=f"Example: zuora-jobs cancel aqua:e20b07474688ad5001468daf10e501de\n\n{EXIT_STATUS}")
+@command.command(epilog=f"Example: zuora-jobs cancel aqua:e20b07474688ad5001468daf10e501de\n\n{CANCEL_STATUS}")
 @_jobs
 @_settings
 @_common
@@ -248,10 +257,7 @@ def cancel(
     base_url: str | None,
     environment: str | None,
 ) -> int:
-    """Cancel jobs, and report how each really ended.
-
-    Exits with 0 when every job ended cancelled, with 1 when some had already ended another way.
-    """
+    """Cancel jobs, and report how each really ended."""
     wanted = gather(handles, source)
     for handle in wanted:
         check_cancellable(handle)

@@ -115,3 +115,4 @@ class History:
     minutes: tuple[Minute, ...]
     """In order of time; a minute in which nothing was sent may be missing."""
     runs: tuple[Run, ...]
+    """In the order in which they came, whatever their clocks said."""

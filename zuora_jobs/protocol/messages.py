@@ -251,8 +251,8 @@ def _quoted(text: TextT, request: Request) -> TextT:
 
 
 def one_line(text: str, longest: int = 400) -> str:
-    """Make text from outside fit for a log: one line, printable, at most *longest* characters."""
-    text = text[: 8 * longest]  # the rest would be blanks at most, and may be megabytes
+    """Make text from outside fit for a log: one line, printable, unsigned, at most *longest* characters."""
+    text = without_secrets(text[: 8 * longest])  # the rest would be blanks at most, and may be megabytes
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:longest]
 
 

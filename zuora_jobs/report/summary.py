@@ -97,7 +97,7 @@ def summarize(history: History) -> Summary:
     for job in history.jobs:
         of_kind[job.kind].append(job)
     kinds = sorted((_summarize(name, jobs) for name, jobs in of_kind.items()), key=lambda kind: (-kind.jobs, kind.name))
-    ends = [run.ended for run in sorted(history.runs, key=lambda run: run.began)]
+    ends = [run.ended for run in history.runs]
     return Summary(
         kinds=tuple(kinds),
         total=_summarize("all", history.jobs),
