@@ -77,7 +77,8 @@ async def test_a_journal_is_written_and_gone_on_with(monkeypatch, tmp_path, ende
 def test_a_polls_cost_is_measured_in_processes_of_their_own(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     journal = import_module("journal")
-    cost, polls = journal.cpu_a_poll(8, tmp_path / "run.db", tmp_path)
+    cost, polls, share = journal.cpu_a_poll(8, tmp_path / "run.db", tmp_path)
     assert cost > 0
     assert polls >= 2
+    assert 0 < share < 1
     assert len(read_history(tmp_path / "run.db").jobs) == 8

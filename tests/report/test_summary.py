@@ -112,12 +112,17 @@ def test_requests_and_runs_are_summed_up():
         history(
             job(1),
             minutes=[minute(0, 10, 2, 5.5), minute(1, 20, 1, 30)],
-            runs=[run(300, None), run(0, None), run(100, 200)],
+            runs=[run(0, None), run(100, 200), run(300, None)],
         )
     )
     assert (summary.requests, summary.refused, summary.held_seconds) == (30, 3, 35.5)
     assert (summary.runs, summary.cut_short, summary.unended) == (3, 1, True)  # the last may still be at work
     assert summary.span == Span(T, after(300))
+
+
+def test_runs_come_in_the_order_of_the_journal_whatever_their_clocks_said():
+    summary = summarize(history(runs=[run(300, None), run(0, 10)]))
+    assert (summary.cut_short, summary.unended) == (1, False)
 
 
 def test_a_run_that_ended_last_was_not_cut_short():

@@ -26,7 +26,7 @@ log = logging.getLogger("zuora_jobs")
 
 T = TypeVar("T")
 
-PAUSE: Final = 0.05
+PAUSE: Final = 0.2
 """Seconds from the beginning of a batch to that of the next."""
 
 LINGER: Final = 1.0

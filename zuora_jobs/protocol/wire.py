@@ -161,6 +161,8 @@ def _truth(value: Any, _: Any) -> bool:
 
 
 def _text(value: Any, _: Any) -> str | None:
+    if type(value) is str:  # as nearly always
+        return value
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, str | int | float | Decimal) else None
@@ -251,6 +253,10 @@ def _structure_list(converter: Converter, kind: Any) -> Callable[[Any, Any], tup
         items = value if isinstance(value, list) else [value]
         if of_objects:
             items = items[:MOST_OBJECTS]
+        try:
+            return tuple([read_item(one, item) for one in items])
+        except (TypeError, ClassValidationError) as error:
+            _forget(error)
         return tuple(read for _, read in _legible(lambda one: read_item(one, item), items))
 
     return read_list
@@ -313,8 +319,7 @@ def _reader(converter: Converter, kind: Any) -> Callable[[Any, Any], Any] | None
     *some, other = get_args(kind) if get_origin(kind) in {Union, UnionType} else (kind,)
     if other is not NoneType or len(some) != 1:
         return None
-    read, inner = converter.get_structure_hook(some[0]), some[0]
-    return lambda value, _: read(value, inner)
+    return converter.get_structure_hook(some[0])  # all of them are of this file, and know what they read
 
 
 def _unstructure_class(converter: Converter, cls: type) -> Callable[[Any], dict[str, Any]]:

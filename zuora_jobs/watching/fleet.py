@@ -148,7 +148,7 @@ class Fleet:
         """Cancel the remote job; what came of it is seen like any answer about it."""
         watch = self._watches.get(handle)
         if watch is not None and not watch.accepted:
-            watch.deletions.append(on_error)
+            watch.deletions += (on_error,)
         elif deletion := self._remote.ask(handle, on_error):
             self._remote.runs(handle, self.spawn(deletion))
 
@@ -156,7 +156,7 @@ class Fleet:
         """He who asked for the remote job to be cancelled has left; the last to leave takes the request along."""
         watch = self._watches.get(handle)
         if watch is not None and on_error in watch.deletions:
-            watch.deletions.remove(on_error)
+            watch.deletions = tuple(one for one in watch.deletions if one != on_error)
         self._remote.unask(handle, on_error)
 
     async def leave(self, subscription: Subscription) -> None:
@@ -230,14 +230,14 @@ class Fleet:
             return
         watch.accepted, watch.polls, watch.status = True, past.polls, past.status
         watch.began -= past.age
-        late, watch.late = watch.late, []
+        late, watch.late = watch.late, ()
         for subscription in late:
             self.give_up([watch.handle], subscription)
         if self._watches.get(watch.handle) is not watch:
             return
         if watch.nudged:
             self._look_at(watch, self._loop.time())
-        deletions, watch.deletions = watch.deletions, []
+        deletions, watch.deletions = watch.deletions, ()
         for on_error in deletions:
             self.delete(watch.handle, on_error)
 
@@ -327,14 +327,14 @@ class Fleet:
             self._lose(watch, error)
         else:
             if phase is not None:
-                watch.unknown.clear()
+                watch.unknown = frozenset()
             self._look_at(watch, now + self._rules.cadence(kind).delay(max(1, watch.polls), self._client.rng))
 
     def _unknown_for_too_long(self, watch: Watch, status: str, now: float) -> UnknownStatus | None:
         if not watch.unknown:
             watch.unknown_since = now
         if status not in watch.unknown and len(watch.unknown) < MOST_UNKNOWN:
-            watch.unknown.add(status)
+            watch.unknown |= {status}
             told = one_line(status, 60)
             log.warning("%s has the status %r, which its kind does not list; watching on", watch.handle, told)
             self._tell(UnknownStatusSeen, watch, status=status)
@@ -445,7 +445,7 @@ class Fleet:
             if watch is None or handle not in subscription.open:
                 continue
             if not watch.accepted:
-                watch.late.append(subscription)  # the record may know better
+                watch.late += (subscription,)  # the record may know better
                 continue
             outcome = self._lost(watch, timed_out(watch.handle, subscription.timeout, watch.trouble))
             if watch.subscriptions == (subscription,):

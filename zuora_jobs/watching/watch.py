@@ -79,9 +79,9 @@ class Watch:
         self.began = began
         self.accepted = False
         """Whether the record has it; before that nothing is sent."""
-        self.deletions: list[Callable[[ZuoraJobsError], None]] = []
+        self.deletions: tuple[Callable[[ZuoraJobsError], None], ...] = ()
         """Who wants the remote job to be cancelled once this is accepted."""
-        self.late: list[Subscription] = []
+        self.late: tuple[Subscription, ...] = ()
         """Whose time ran out before that."""
         self.job: JobDocument | None = None
         self.status: str | None = None
@@ -95,6 +95,6 @@ class Watch:
         """Left alone until somebody who watches it has read on."""
         self.trouble: Trouble | None = None
         self.delays: Iterator[float] | None = None
-        self.unknown: set[str] = set()
+        self.unknown: frozenset[str] = frozenset()
         """Statuses told as unknown since the last that was known."""
         self.unknown_since = 0.0
