@@ -380,3 +380,21 @@ async def test_results_that_cannot_be_written_are_a_sentence_and_told_by_the_nex
     ran = await run("watch", "--format", "jsonl", *arguments[4:], environ=zuora.environment())
     # the table is all that was to be written; of the lines the first was that it is still running
     assert [(end["handle"], end["from_journal"]) for end in ran.of("finished")] == [(job.handle, output == "table")]
+
+
+async def test_a_journal_without_jobs_is_nothing_to_go_on_from(zuora, run, tmp_path):
+    (tmp_path / "run.db").touch()
+    ran = await run("watch", "--journal", str(tmp_path / "run.db"), environ=zuora.environment())
+    assert (ran.status, ran.out) == (2, "")
+    assert "has no jobs yet: give their handles as well" in ran.err
+    assert zuora.requests == []
+
+
+async def test_a_stdout_that_is_closed_is_said_before_anything_is_sent(zuora):
+    command = shlex.join([sys.executable, "-m", "zuora_jobs", "watch", "aqua:1"])
+    process = await asyncio.create_subprocess_shell(
+        f"{command} >&-", stderr=asyncio.subprocess.PIPE, env={**os.environ, **zuora.environment()}
+    )
+    _, err = await process.communicate()
+    assert (process.returncode, err.decode()) == (2, "zuora-jobs: there is no stdout to write to: it was closed\n")
+    assert zuora.requests == []
