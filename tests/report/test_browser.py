@@ -129,12 +129,18 @@ async def test_a_link_keeps_the_filter(opened: Opened, night):
         assert await page.input_value("#q") == "completed"
 
 
+async def count_becomes(page: Page, text: str) -> None:
+    """Wait until the list has followed the address, which it is told of a moment after the click."""
+    await page.wait_for_function("text => document.querySelector('#count').innerText === text", arg=text)
+
+
 async def test_a_trouble_and_an_outcome_lead_to_their_jobs(opened: Opened, night):
     trouble = summarize(night(1_000)).troubles[2]
     async with opened(night(1_000)) as page:
         await page.click(f".troubles a:text-is({trouble.text!r})")
-        assert await page.inner_text("#count") == f"{trouble.count} of 1,000 jobs"
+        await count_becomes(page, f"{trouble.count} of 1,000 jobs")
         await page.click(".outcomes a:has-text('lost')")
+        await count_becomes(page, f"{summarize(night(1_000)).total.outcomes['lost']} of 1,000 jobs")
         assert {cells[1] for cells in await rows(page)} == {"lost"}
         assert await page.input_value("#trouble") == ""
 

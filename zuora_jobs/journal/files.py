@@ -208,10 +208,16 @@ def copy(path: Path) -> sqlite3.Connection:
     """Take a copy of the journal at *path* into memory, as of one moment, also while another process writes to it."""
     beside = path.with_name(path.name + "-wal")
     if not beside.exists():  # nobody writes, and nothing is left to be found beside it
-        taken = _copied(path, "immutable=1")
-        if not beside.exists():
-            return taken
-        taken.close()
+        before = path.stat()
+        try:
+            taken = _copied(path, "immutable=1")
+        except sqlite3.DatabaseError:
+            if _is_still(path, before) and not beside.exists():
+                raise
+        else:
+            if _is_still(path, before) and not beside.exists():
+                return taken
+            taken.close()  # somebody has written meanwhile, and what was taken may be half of it
     try:
         return _copied(path, "mode=ro")
     except sqlite3.OperationalError as error:
@@ -219,8 +225,14 @@ def copy(path: Path) -> sqlite3.Connection:
             raise
     with tempfile.TemporaryDirectory() as elsewhere:  # where SQLite may make what it needs beside it
         for one in (path, beside):
-            shutil.copyfile(one, Path(elsewhere, one.name))
+            if one.exists():
+                shutil.copyfile(one, Path(elsewhere, one.name))
         return _copied(Path(elsewhere, path.name), "mode=rw")
+
+
+def _is_still(path: Path, before: os.stat_result) -> bool:
+    now = path.stat()
+    return (now.st_ino, now.st_size, now.st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)
 
 
 def _copied(path: Path, how: str) -> sqlite3.Connection:
