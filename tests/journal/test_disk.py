@@ -193,7 +193,7 @@ def test_reading_a_journal_that_another_program_keeps_to_itself_does_not_hang(pa
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"locked\n"
         try:
-            subprocess.run([sys.executable, "-c", reads, str(path)], timeout=4, check=False, capture_output=True)
+            subprocess.run([sys.executable, "-c", reads, str(path)], timeout=40, check=False, capture_output=True)
         except subprocess.TimeoutExpired as error:
             raise TimeoutError from error
         finally:

@@ -274,6 +274,6 @@ def test_a_text_from_outside_becomes_one_that_sqlite_takes(text):
 )
 def test_megabytes_of_anything_take_no_longer_than_they_must(piece):
     text = json.dumps(piece * (3_000_000 // len(piece)))
-    began = time.perf_counter()
+    began = time.thread_time()
     without_secrets(text, [SECRET])
-    assert time.perf_counter() - began < 3
+    assert time.thread_time() - began < 20  # in proportion to its square it would be hours
