@@ -19,6 +19,7 @@ from rich.text import Text
 from zuora_jobs.cli.eta import in_words
 from zuora_jobs.cli.exits import ReaderGone
 from zuora_jobs.protocol.messages import one_line
+from zuora_jobs.report.text import STYLES
 from zuora_jobs.watching import events
 from zuora_jobs.watching.outcome import Failed, Lost, Outcome, Succeeded
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from zuora_jobs.protocol.kinds import JobHandle
     from zuora_jobs.watching.watch import Statistics
 
-STYLES: Final = {"succeeded": "green", "partly": "green", "failed": "red", "cancelled": "yellow", "lost": "magenta"}
 QUIET_INTERVAL: Final = 10.0
 """Seconds between two progress lines where nobody watches live."""
 

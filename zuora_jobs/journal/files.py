@@ -24,7 +24,6 @@ BUSY: Final = 10.0
 
 _CORRUPT: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
-
 _MAY_WRITE: Final = "; it must be a file that this user may write, in a folder that he may write"
 _MAKE_ROOM: Final = "; what it has stays: make room, and run the same again to go on from there"
 _ADVICE: Final = {
@@ -239,9 +238,8 @@ def _copied(path: Path, how: str) -> sqlite3.Connection:
     taken = sqlite3.connect(":memory:", isolation_level=None)
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?{how}", uri=True, timeout=BUSY)) as original:
-            original.execute(
-                "SELECT 1 FROM sqlite_master"
-            ).fetchone()  # waits for others, but not for ever as backup does
+            # waits for others, but not for ever as backup does
+            original.execute("SELECT 1 FROM sqlite_master").fetchone()
             original.backup(taken)
     except BaseException:
         taken.close()
