@@ -34,6 +34,7 @@ from zuora_jobs import (
 )
 from zuora_jobs.emulator import Answer, Delay, Fault, Hang, Step
 from zuora_jobs.errors import ConnectionFailed, MalformedResponse, ResponseTimeout
+from zuora_jobs.protocol import wire
 from zuora_jobs.transport.retry import Patience
 
 pytestmark = pytest.mark.looptime
@@ -349,6 +350,43 @@ async def test_one_look_is_one_attempt(zuora: emulator.Emulator, client_of: Call
         assert client.limiter.gate.in_flight == 0
         assert client.limiter.requests == 1
     assert len(job_requests(zuora)) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=repr)
+async def test_a_sighting_is_a_look_whose_document_is_read_later(
+    kind: JobKind[Any], zuora: emulator.Emulator, client_of: Callable[..., ZuoraClient]
+) -> None:
+    handle = handle_of(zuora.add_job(kind.name, life=[Step(kind.succeeded[0])]))
+    async with client_of(zuora) as client:
+        permit = client.limiter.try_acquire()
+        sighting = await client.sight(handle, permit)
+        assert sighting.status == kind.succeeded[0]
+        assert sighting.job == await client.look(handle) == wire.read(sighting.body, kind.model)
+        assert client.limiter.gate.in_flight == 0
+        assert client.limiter.requests == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b"<html>", MalformedResponse),
+        (b'{"id": "x"}', MalformedResponse),
+        (b'{"status": "Pending", "success": 1}', MalformedResponse),
+        (b'{"success": false, "reasons": [{"code": 50000040, "message": "gone"}]}', NotFound),
+    ],
+)
+async def test_a_sighting_is_refused_for_what_a_look_is(
+    body: bytes, error: type[ZuoraJobsError], zuora: emulator.Emulator, client_of: Callable[..., ZuoraClient]
+) -> None:
+    zuora.fault(Fault(Answer(200, body), path="/v1/"))
+    told = []
+    async with client_of(zuora) as client:
+        for ask in (client.look, client.sight):
+            with pytest.raises(error) as caught:
+                await ask(OPERATION.handle("x"), client.limiter.try_acquire())
+            told.append(str(caught.value).partition(" (request id")[0])
+            assert client.limiter.gate.in_flight == 0
+    assert told[0] == told[1]
 
 
 async def test_a_token_is_fetched_even_when_every_place_is_taken_by_those_who_need_it(

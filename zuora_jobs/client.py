@@ -12,6 +12,7 @@ from zuora_jobs.errors import CancellationNotSupported, ConnectionFailed, Watche
 from zuora_jobs.protocol import messages
 from zuora_jobs.protocol.kinds import JobHandle, JobKind, JobT
 from zuora_jobs.protocol.models import Invoice
+from zuora_jobs.protocol.sighting import Sighting
 from zuora_jobs.transport.auth import Bearer, authorized
 from zuora_jobs.transport.http import HttpTransport
 from zuora_jobs.transport.limits import Budget, Limiter, Permit, in_turn, limited
@@ -108,7 +109,7 @@ class ZuoraClient:
             MalformedResponse: the answer is no such document.
         """
         request = messages.job_request(handle, self._headers_for(handle.kind))
-        return await self._ask(request, handle.kind.model)
+        return await self._ask(request, partial(messages.decipher, model=handle.kind.model))
 
     async def look(self, handle: JobHandle[JobT], permit: Permit | None = None) -> JobT:
         """Get a job's document in one attempt, using up *permit*; whoever schedules the attempts decides about another.
@@ -116,8 +117,16 @@ class ZuoraClient:
         Raises:
             ApiError, TransportError, MalformedResponse: as `job`, at the first.
         """
+        return (await self.sight(handle, permit)).job
+
+    async def sight(self, handle: JobHandle[JobT], permit: Permit | None = None) -> Sighting[JobT]:
+        """Look as `look` does, and read no more of the document than its status: of many looks few are read whole.
+
+        Raises:
+            ApiError, TransportError, MalformedResponse: as `look`, and for the same answers.
+        """
         request = messages.job_request(handle, self._headers_for(handle.kind), permit)
-        return await self._ask_once(request, handle.kind.model)
+        return await self._ask_once(request, partial(messages.sighting, model=handle.kind.model))
 
     async def cancel_job(
         self, handle: JobHandle[JobT], *, on_retry: Callable[[ZuoraJobsError, float], None] | None = None
@@ -139,9 +148,15 @@ class ZuoraClient:
             ApiError: refused; Rejected where the job had ended.
             TransportError: nobody answered; the job may have been cancelled all the same.
         """
+        return (await self.cancel_sight(handle, on_retry=on_retry)).job
+
+    async def cancel_sight(
+        self, handle: JobHandle[JobT], *, on_retry: Callable[[ZuoraJobsError, float], None] | None = None
+    ) -> Sighting[JobT]:
+        """Do as `cancel_job` does, and give what `sight` gives."""
         check_cancellable(handle)
         request = messages.cancel_request(handle, self._headers_for(handle.kind))
-        return await self._ask(request, handle.kind.model, on_retry)
+        return await self._ask(request, partial(messages.sighting, model=handle.kind.model), on_retry)
 
     async def invoice(self, id: str, fields: Iterable[str] | None = None) -> Invoice:  # noqa: A002
         """Get an invoice, or only some of its *fields* (by Zuora's names, such as `Id`, `Balance`).
@@ -154,7 +169,7 @@ class ZuoraClient:
             ApiError, TransportError, MalformedResponse: as `job`.
         """
         request = messages.invoice_request(self.settings, id, fields)
-        return await self._ask(request, Invoice)
+        return await self._ask(request, partial(messages.decipher, model=Invoice))
 
     def _headers_for(self, kind: JobKind[Any]) -> Mapping[str, str]:
         if kind not in self._headers:
@@ -164,16 +179,16 @@ class ZuoraClient:
     async def _ask(
         self,
         request: messages.Request,
-        model: type[T],
+        read: Callable[[messages.Request, messages.Response], T],
         on_retry: Callable[[ZuoraJobsError, float], None] | None = None,
     ) -> T:
-        attempt = partial(self._ask_once, request, model)
+        attempt = partial(self._ask_once, request, read)
         return await persist(attempt, request, self.patience, self.rng, on_retry)
 
-    async def _ask_once(self, request: messages.Request, model: type[T]) -> T:
+    async def _ask_once(self, request: messages.Request, read: Callable[[messages.Request, messages.Response], T]) -> T:
         self.check_open()
         try:
-            return messages.decipher(request, await self._send(request), model)
+            return read(request, await self._send(request))
         except CancelledError as cancelled:
             failure: BaseException = cancelled if _meant_for_us() else _cut_off(request)
         except ZuoraJobsError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
 from typing import Any
 
 import attrs
@@ -217,6 +218,22 @@ def test_an_aqua_jobs_files_are_ids_and_a_cancelled_one_may_have_some() -> None:
     )
 
 
+# --- words
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=repr)
+def test_a_listed_status_is_one_and_the_same_text_for_all_jobs(kind: JobKind[Any]) -> None:
+    for word in kind.pending + kind.running + kind.succeeded + kind.partial + kind.failed + kind.cancelled:
+        received = "".join(list(word))
+        assert kind.word(received) is word
+        assert kind.word(received) == received
+
+
+@pytest.mark.parametrize("received", ["PROCESSING", "processing", " Processing", "Paused", "", "Executing"])
+def test_a_status_spelled_otherwise_stays_as_it_was_received(received: str) -> None:
+    assert OPERATION.word(received) is received
+
+
 # --- handles
 
 
@@ -233,6 +250,15 @@ def test_handles_are_told_apart_by_kind_and_id() -> None:
     assert AQUA.handle("a") == JobHandle(AQUA, "a")
     assert len({AQUA.handle("a"), AQUA.handle("a"), AQUA.handle("b"), OPERATION.handle("a")}) == 3
     assert str(AQUA.handle("a")) == "aqua:a"
+
+
+def test_a_handle_takes_no_more_memory_than_its_two_parts() -> None:
+    handle = AQUA.handle(ID)
+    assert sys.getsizeof(handle) <= sys.getsizeof((AQUA, ID))
+    assert not hasattr(handle, "__dict__")
+    assert hash(handle) == hash(AQUA.handle(ID))
+    others: list[Any] = [ID, (AQUA, ID), str(handle), None]
+    assert not any(handle == other for other in others)
 
 
 def test_a_handle_survives_being_copied_and_pickled() -> None:

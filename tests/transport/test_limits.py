@@ -104,6 +104,103 @@ async def test_one_who_comes_a_hair_before_the_moment_does_not_jump_the_queue() 
     assert asyncio.get_running_loop().time() == pytest.approx(2, abs=1e-4)
 
 
+# --- those who do not wait
+
+
+@pytest.mark.looptime
+async def test_who_does_not_wait_gets_a_place_if_there_is_one_and_is_told_when_to_ask_again() -> None:
+    limiter = Limiter(Budget(rate=1, concurrency=2))
+    now = asyncio.get_running_loop().time()
+    assert limiter.opens_at() == now
+    first = limiter.try_acquire()
+    assert first is not None
+    assert first.given_at == now
+    assert (limiter.gate.in_flight, limiter.requests) == (1, 1)
+    assert limiter.try_acquire() is None, "the rate"
+    assert limiter.opens_at() == now + 1
+    await asyncio.sleep(1)
+    second = limiter.try_acquire()
+    assert second is not None
+    assert limiter.try_acquire() is None, "as many at once as may be"
+    assert limiter.opens_at() is None
+    first.release()
+    await asyncio.sleep(1)
+    assert limiter.opens_at() == asyncio.get_running_loop().time()
+    third = limiter.try_acquire()
+    assert third is not None
+    for permit in (second, third):
+        permit.release()
+    assert (limiter.gate.in_flight, limiter.requests) == (0, 3)
+
+
+@pytest.mark.looptime
+async def test_a_place_given_back_unused_was_no_request_and_one_that_was_used_is_kept() -> None:
+    limiter = Limiter(Budget(concurrency=1))
+    unused = limiter.try_acquire()
+    assert unused is not None
+    unused.give_back()
+    unused.give_back()
+    unused.release()
+    assert (limiter.gate.in_flight, limiter.requests) == (0, 0)
+    await asyncio.sleep(1)
+    used = limiter.try_acquire()
+    assert used is not None
+    assert used.spend()
+    used.give_back()
+    assert (limiter.gate.in_flight, limiter.requests) == (1, 1)
+    used.release()
+    assert (limiter.gate.in_flight, limiter.requests) == (0, 1)
+
+
+@pytest.mark.looptime
+async def test_who_does_not_wait_does_not_jump_the_queue() -> None:
+    limiter = Limiter(Budget(rate=1, concurrency=9))
+    await limiter.acquire()
+    waiting = asyncio.create_task(limiter.acquire())
+    await asyncio.sleep(1 - TICK / 2)
+    assert limiter.try_acquire() is None
+    await waiting
+    assert limiter.try_acquire() is None
+
+
+@pytest.mark.looptime
+async def test_who_does_not_wait_gets_none_while_the_server_makes_everybody_wait() -> None:
+    limiter = Limiter(Budget())
+    limiter.hold(30)
+    assert limiter.try_acquire() is None
+    assert limiter.opens_at() == asyncio.get_running_loop().time() + 30
+    await asyncio.sleep(30)
+    assert limiter.try_acquire() is not None
+
+
+@pytest.mark.looptime
+async def test_while_nobody_answers_one_at_a_time_goes_to_see() -> None:
+    limiter = Limiter(Budget())
+    now = asyncio.get_running_loop().time()
+    for _ in range(OPENS_AFTER):
+        limiter.unanswered(ConnectionFailed("gone"), now + 1)
+    assert limiter.gate.breaker.is_open
+    assert limiter.try_acquire() is None
+    assert limiter.opens_at() == limiter.gate.breaker.probe_at > now
+    await asyncio.sleep(limiter.gate.breaker.probe_at - now)
+    assert limiter.try_acquire() is not None, "its turn to see"
+    assert limiter.try_acquire() is None, "the next one waits for what it finds"
+    limiter.answered()
+    await asyncio.sleep(1)
+    assert limiter.try_acquire() is not None
+
+
+@pytest.mark.looptime
+async def test_who_does_not_wait_is_told_that_the_client_is_closed() -> None:
+    limiter = Limiter(Budget())
+    limiter.close()
+    with pytest.raises(WatcherClosed):
+        limiter.try_acquire()
+
+
+# --- what the server says
+
+
 @pytest.mark.looptime
 async def test_a_hold_stops_those_who_wait_already(looptime: looptime.Chronometer, answer: Callable[..., Any]) -> None:
     limiter = Limiter(Budget(rate=1, concurrency=5))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 from attrs import field, frozen
@@ -29,7 +30,7 @@ from zuora_jobs.protocol.models import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Hashable, Mapping
 
 JobT = TypeVar("JobT", bound=JobDocument)
 JobT_co = TypeVar("JobT_co", bound=JobDocument, covariant=True)
@@ -50,7 +51,11 @@ class Phase(Enum):
     @property
     def is_terminal(self) -> bool:
         """Whether the job has ended."""
-        return self not in {Phase.PENDING, Phase.RUNNING}
+        return self is not _PENDING and self is not _RUNNING
+
+
+_PENDING, _RUNNING = Phase.PENDING, Phase.RUNNING
+"""By these names, since an Enum's members are slow to look up, and each poll asks."""
 
 
 @frozen(kw_only=True, eq=False)
@@ -77,7 +82,16 @@ class JobKind(Generic[JobT_co]):
     """Why a job failed, from its document."""
     files: Callable[[Any], tuple[ResultFile, ...]]
     """What a job left behind, from its document."""
+    progress: Callable[[Any], Hashable] | None = field(default=None, repr=False)
+    """How far a job has come within its status, from its document: another value means that it moves. None: no telling."""
+    waits_for_another: Callable[[Any], bool] = field(default=lambda _: False, repr=False)
+    """Whether a job that has not begun may be waiting for another to end, from its document."""
+    overlong: float = 3600.0
+    """Seconds without a move in one status that are long, where nothing is known of others."""
+    ended_by_zuora_after: float = inf
+    """Seconds without a move after which Zuora itself would have ended the job."""
     _phases: Mapping[str, Phase] = field(init=False, repr=False)
+    _words: Mapping[str, str] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         for path in (self.watch, self.cancel):
@@ -91,8 +105,10 @@ class JobKind(Generic[JobT_co]):
             Phase.FAILED: self.failed,
             Phase.CANCELLED: self.cancelled,
         }
-        phases = {word.casefold(): phase for phase, words in columns.items() for word in words}
+        # as Zuora spells them, and as any other spelling becomes
+        phases = {key: phase for phase, words in columns.items() for word in words for key in (word, word.casefold())}
         object.__setattr__(self, "_phases", phases)
+        object.__setattr__(self, "_words", {word: word for words in columns.values() for word in words})
 
     def __repr__(self) -> str:
         return f"<JobKind {self.name}>"
@@ -100,6 +116,10 @@ class JobKind(Generic[JobT_co]):
     def phase(self, status: str) -> Phase | None:
         """Tell where a job with this *status* stands; None when the row does not list it."""
         return self._phases.get(status) or self._phases.get(status.strip().casefold())
+
+    def word(self, status: str) -> str:
+        """Give the row's own copy of *status*, if it is spelled like that: one word for all jobs, and not one for each."""
+        return self._words.get(status, status)
 
     def is_partial(self, status: str) -> bool:
         """Tell whether *status* is a success that left something out."""
@@ -114,7 +134,7 @@ class JobKind(Generic[JobT_co]):
         return JobHandle(self, id)
 
 
-@frozen(repr=False, cache_hash=True)
+@frozen(repr=False, weakref_slot=False)
 class JobHandle(Generic[JobT_co]):
     """A job's name: its kind and its id. Hashable; `str(handle)` is `kind:id` and `JobHandle.parse` reads it back."""
 
@@ -129,6 +149,9 @@ class JobHandle(Generic[JobT_co]):
                 " an id has 1 to 128 letters, digits, - or _, such as e20b07474688ad5001468daf10e501de"
             )
             raise InvalidHandle(message)
+
+    def __hash__(self) -> int:
+        return hash(self.id)  # which the text remembers; ids of two kinds are seldom alike
 
     def __str__(self) -> str:
         return f"{self.kind.name}:{self.id}"
@@ -181,6 +204,26 @@ def _query_messages(job: AquaJob) -> tuple[Reason, ...]:
     )
 
 
+def _batches_done(job: AquaJob) -> Hashable:
+    return tuple((batch.status, batch.record_count) for batch in job.batches)
+
+
+def _is_stateful(job: AquaJob) -> bool:
+    """Stateful jobs of one partner and project run one after another, and the second stays `submitted` until then.
+
+    Source: https://docs.zuora.com/en/zuora-platform/data/aggregate-query-api-aqua/aqua-stateless-and-stateful-modes
+    """
+    return bool(job.partner and job.project)
+
+
+_LONGEST_QUERY: Final = 10_800.0
+"""Seconds. A query that takes longer is killed; https://docs.zuora.com (Aggregate Query API, limits)."""
+
+
+def _zipping_done(job: BulkPdfJob) -> Hashable:
+    return job.step_status, len(job.file_urls)
+
+
 def _no_files(_: object) -> tuple[ResultFile, ...]:
     return ()
 
@@ -228,6 +271,7 @@ BULK_PDF: Final[JobKind[BulkPdfJob]] = JobKind(
     org_scoped=False,
     reasons=_listed_reasons,
     files=_zip_files,
+    progress=_zipping_done,
 )
 
 AQUA: Final[JobKind[AquaJob]] = JobKind(
@@ -244,6 +288,10 @@ AQUA: Final[JobKind[AquaJob]] = JobKind(
     org_scoped=True,
     reasons=_query_messages,
     files=_query_files,
+    progress=_batches_done,
+    waits_for_another=_is_stateful,
+    overlong=_LONGEST_QUERY,
+    ended_by_zuora_after=_LONGEST_QUERY,
 )
 
 CREDIT_MEMO_APPLY: Final[JobKind[CreditMemoApplyJob]] = JobKind(

@@ -11,8 +11,7 @@ from __future__ import annotations
 import re
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from functools import cached_property
-from math import isfinite
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlencode
 
@@ -20,8 +19,9 @@ from attrs import field, frozen
 
 from zuora_jobs.errors import ApiError, ConfigurationError, MalformedResponse, Reason
 from zuora_jobs.protocol import refusals, wire
-from zuora_jobs.protocol.kinds import IDENTIFIER, JobHandle, JobKind
+from zuora_jobs.protocol.kinds import IDENTIFIER, JobHandle, JobKind, JobT
 from zuora_jobs.protocol.secrets import without_secrets
+from zuora_jobs.protocol.sighting import Sighting
 from zuora_jobs.timing import LONGEST_HOLD
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _FIELD_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 _TITLE: Final = re.compile(rb"<title[^>]*>\s*([^<]{1,80})", re.IGNORECASE)
 
 
-@frozen
+@frozen(slots=False)  # made for each poll, which takes half as long without
 class Request:
     """What is asked of Zuora."""
 
@@ -66,6 +66,10 @@ class Request:
     """A place in the budget that has been taken for this request (`transport/limits.py`); None: it has still to be."""
 
     def __attrs_post_init__(self) -> None:
+        if self.headers:
+            self._check_idempotency_key()
+
+    def _check_idempotency_key(self) -> None:
         key = next((value for name, value in self.headers.items() if name.lower() == "idempotency-key"), None)
         if key is not None and self.method != "POST":
             message = f"Zuora refuses an Idempotency-Key on {self.method}: it is for POST only"
@@ -74,13 +78,19 @@ class Request:
             message = f"an Idempotency-Key has 1 to {LONGEST_IDEMPOTENCY_KEY} characters, not {len(key)}"
             raise ConfigurationError(message)
 
+    def bearing(self, token: str) -> Request:
+        """Give the same request with a token. What has been checked is not checked again, as `evolve` would."""
+        request = object.__new__(Request)
+        request.__dict__.update(self.__dict__, authorization=f"Bearer {token}", secrets=(token,))
+        return request
+
     @property
     def may_be_repeated(self) -> bool:
         """Whether sending it twice has the effect of sending it once."""
         return self.method in {"GET", "DELETE"} or "Idempotency-Key" in self.headers
 
 
-@frozen
+@frozen(slots=False)
 class Response:
     """What Zuora answered."""
 
@@ -88,17 +98,18 @@ class Response:
     headers: Mapping[str, str] = field(repr=False)
     """Looked up by lower-case names: of lower case, or ignoring case."""
     body: bytes = field(repr=False)
-    _judged: list[ZuoraJobsError | None] = field(factory=list, init=False, repr=False, eq=False)
-    """What `fault` has found: each layer asks, and the answer is read once."""
 
-    @cached_property
+    @property
     def json(self) -> Any:
         """The body, parsed once.
 
         Raises:
             MalformedResponse: it is not JSON.
         """
-        return wire.parse(self.body)
+        known = self.__dict__
+        if "json" not in known:
+            known["json"] = wire.parse(self.body)
+        return known["json"]
 
 
 def job_headers(settings: Settings, kind: JobKind[Any]) -> dict[str, str]:
@@ -114,8 +125,9 @@ def job_headers(settings: Settings, kind: JobKind[Any]) -> dict[str, str]:
 
 def job_request(handle: JobHandle[Any], headers: Mapping[str, str], permit: object = None) -> Request:
     """Ask how a job stands. Wire: GET, the path in its kind's row."""
-    path = handle.kind.watch.format(id=handle.id)
-    return Request("GET", path, headers=headers, kind=handle.kind, at_most=QUICK, permit=permit)
+    kind = handle.kind
+    path = kind.watch.replace("{id}", handle.id)
+    return Request("GET", path, headers=headers, kind=kind, at_most=QUICK, permit=permit)
 
 
 def cancel_request(handle: JobHandle[Any], headers: Mapping[str, str]) -> Request:
@@ -199,12 +211,24 @@ def decipher(request: Request, response: Response, model: type[T]) -> T:
     return wire.structure(model, response.json)
 
 
+def sighting(request: Request, response: Response, model: type[JobT]) -> Sighting[JobT]:
+    """Turn an answer into what it tells of a job, refusing what `decipher` does; the document is made when asked for.
+
+    Raises:
+        ApiError, MalformedResponse: as `decipher`.
+    """
+    if error := fault(request, response):
+        raise error
+    return Sighting(model, response.body, response.json)
+
+
 def fault(request: Request, response: Response) -> ZuoraJobsError | None:
     """Tell what is wrong with an answer to *request*, or None when it is a document."""
-    judged = response._judged  # noqa: SLF001 - the other half of one mechanism
-    if not judged:
-        judged.append(_fault(request, response))
-    return judged[0]
+    known = response.__dict__
+    if "fault" not in known:  # each layer asks, and the answer is read once
+        known["fault"] = _fault(request, response)
+    error: ZuoraJobsError | None = known["fault"]
+    return error
 
 
 def _fault(request: Request, response: Response) -> ZuoraJobsError | None:
@@ -295,11 +319,15 @@ def passes_by_itself(error: Unauthorized) -> bool:
 
 def as_seconds(text: str | None) -> float | None:
     """Read a header that should be a number of seconds, or any count; None where it is not a finite one."""
+    if text is None:
+        return None
     try:
-        number = float(text) if text is not None else None
+        number = float(text)
     except ValueError:
         return None
-    return max(0.0, number) if number is not None and isfinite(number) else None
+    if 0 <= number < inf:
+        return number
+    return 0.0 if -inf < number < 0 else None
 
 
 def _until(moment: str, now: str | None) -> float | None:

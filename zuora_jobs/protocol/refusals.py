@@ -110,8 +110,8 @@ def says_no(document: Any, kind: JobKind[Any] | None) -> bool:
         phase = kind.phase(status) if kind is not None and isinstance(status, str) else None
         return phase not in {Phase.FAILED, Phase.CANCELLED}
     if status is not None:
-        about_the_call = str(document.get("errorCode")) in AQUA_CALL_CODES
-        return about_the_call and not document.get("id")
+        code = document.get("errorCode")
+        return code is not None and str(code) in AQUA_CALL_CODES and not document.get("id")
     if kind is not None and (document.get("success") is True or _names_a_job(document)):
         return False
     return "access_token" not in document and any(shape(document) for shape in _SHAPES)

@@ -37,7 +37,13 @@ EXACT = frozenset({models.Invoice})
 """Documents with money in them; their numbers are read as Decimal."""
 
 
+_BLANKS = " \t\n\r"
+"""What may stand around JSON."""
+
 _LARGEST_COUNT = 10**15
+
+DEEPEST = 200
+"""Lists and objects within each other that are read: what comes in must also be written again, by whoever keeps it."""
 
 MOST_OBJECTS = 1000
 """Reasons, batches and the like that are read of a list; what comes after them stands in `raw` only. AQuA has 50."""
@@ -55,8 +61,14 @@ def parse(body: bytes, *, exact: bool = False) -> Any:
     """
     problems: tuple[str, ...] = ()
     try:
-        text = body.decode(json.detect_encoding(body), "surrogatepass")
-        return (_exact if exact else _usual).decode(text)
+        text = body.decode(_encoding(body), "surrogatepass").strip(_BLANKS)
+        document, end = (_exact if exact else _usual).raw_decode(text)
+        if end != len(text):
+            what = "is not JSON"
+        elif text.count("[") + text.count("{") > DEEPEST and _is_deep(document):
+            what = "is nested too deeply"
+        else:
+            return document
     except RecursionError:
         what = "is nested too deeply"
     except _TwiceError:
@@ -87,6 +99,40 @@ def structure(model: type[T], document: Any) -> T:
     shown = "; ".join(problems[:_SHOWN]) + (f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else "")
     message = f"the answer is no {model.__name__}: {shown}"
     raise MalformedResponse(message, problems=problems)
+
+
+def status_in(document: Any, model: type[Any]) -> str:
+    """Give the status of a job's document; of the rest only what it could be refused for is looked at.
+
+    Raises:
+        MalformedResponse: as `structure` would.
+    """
+    name = _status_name(model)
+    if name is not None and isinstance(document, dict):
+        status, success = document.get(name), document.get("success")
+        if isinstance(status, str) and status.strip() and (success is None or success is True or success is False):
+            return status
+    return cast("str", structure(model, document).status)
+
+
+def _status_name(model: type[Any]) -> str | None:
+    """Give the status's name on the wire, where nothing but it and `success` can make a document be refused."""
+    if model not in _status_names:
+        _status_names[model] = _find_status_name(model)
+    return _status_names[model]
+
+
+def _find_status_name(model: type[Any]) -> str | None:
+    own_code = hasattr(model, "__attrs_post_init__") or any(
+        field.validator or field.converter for field in fields(model)
+    )
+    required = [field.name for field in fields(model) if field.default is NOTHING]
+    types = get_type_hints(model, include_extras=True)
+    names = {wire: name for name, wire in _wire_names(model).items()}
+    success = types[names["success"]] if "success" in names else bool | None
+    if own_code or required != ["status"] or success != bool | None or model in EXACT:
+        return None
+    return _wire_names(model)["status"]
 
 
 def read(body: bytes, model: type[T]) -> T:
@@ -120,6 +166,22 @@ def _finite(text: str) -> float | Decimal:
     """Keep what is too large for a float, since infinity could not be given back as JSON."""
     value = float(text)
     return Decimal(text) if isinf(value) else value
+
+
+def _is_deep(document: Any) -> bool:
+    """Tell whether more than `DEEPEST` lists and objects are within each other; not by recursion."""
+    level = [document]
+    for _ in range(DEEPEST + 1):
+        inside = [node.values() if isinstance(node, dict) else node for node in level]
+        level = [value for values in inside for value in values if isinstance(value, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def _encoding(body: bytes) -> str:
+    """Tell UTF-8 at its first two characters, as nearly always; a mark, or a zero among them, is for the library."""
+    return "utf-8" if body[:2].isascii() and b"\0" not in body[:2] else json.detect_encoding(body)
 
 
 _usual = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_each_once)
@@ -330,5 +392,7 @@ def _unstructure_class(converter: Converter, cls: type) -> Callable[[Any], dict[
         overrides["raw"] = override(omit=True)
     return make_dict_unstructure_fn(cls, converter, _cattrs_omit_if_default=True, **overrides)
 
+
+_status_names: dict[type[Any], str | None] = {}
 
 _converter = _make_converter()

@@ -19,8 +19,6 @@ from collections import deque
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import evolve
-
 from zuora_jobs.errors import (
     ApiError,
     MalformedResponse,
@@ -107,10 +105,14 @@ class Bearer:
         Raises:
             ZuoraJobsError: there is none, and why; while that is fresh, without another request.
         """
+        return self.at_hand() or await self._renewed(self.renewals)
+
+    def at_hand(self) -> str | None:
+        """Give the token in service, unless it is time for another."""
         now = asyncio.get_running_loop().time()
-        if self._token is not None and (now < self._renew_at or (self._lock.locked() and now < self._ends_at)):
-            return self._token  # while somebody renews it ahead of its end, the old one still serves
-        return await self._renewed(self.renewals)
+        # while somebody renews it ahead of its end, the old one still serves
+        good = now < self._renew_at or (self._lock.locked() and now < self._ends_at)
+        return self._token if good else None
 
     async def after(self, seen: int) -> str | None:
         """Give another token than the one that was refused, or None where there is none to be had.
@@ -251,10 +253,6 @@ def about_the_token(request: Request, response: Response) -> Unauthorized | None
     return None
 
 
-def _bearing(request: Request, token: str) -> Request:
-    return evolve(request, authorization=f"Bearer {token}", secrets=(token,))
-
-
 def authorized(send: Send, bearer: Bearer) -> Callable[[Request], Coroutine[Any, Any, Response]]:
     """Send each request with the token, and once more with a new one where Zuora refuses the old.
 
@@ -263,14 +261,17 @@ def authorized(send: Send, bearer: Bearer) -> Callable[[Request], Coroutine[Any,
     """
 
     async def send_with_token(request: Request) -> Response:
-        token = await bearer.token()
+        token = bearer.at_hand() or await bearer.token()
         seen = bearer.renewals
-        response = await send(_bearing(request, token))
+        response = await send(request.bearing(token))
+        if fault(request, response) is None:  # as nearly always
+            bearer.accepted()
+            return response
         if about_the_token(request, response) and bearer.may_have_ended(seen):
             renewed = await bearer.after(seen)
             if renewed is not None:
                 seen = bearer.renewals
-                response = await send(_bearing(request, renewed))
+                response = await send(request.bearing(renewed))
         if refusal := about_the_token(request, response):
             made_of_it = bearer.refused(refusal, seen)
             if isinstance(made_of_it, TokenRefused):

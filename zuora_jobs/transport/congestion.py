@@ -179,10 +179,12 @@ class Congestion:
         limit = as_seconds(headers.get("concurrency-limit-limit"))
         if limit is None or limit < 1:
             return
-        self.at_once = min(self.at_once, max(1.0, AT_ONCE_SHARE * limit // 1))
+        allowed = max(1.0, AT_ONCE_SHARE * limit // 1)
+        self.at_once = min(self.at_once, allowed)
         remaining = as_seconds(headers.get("concurrency-limit-remaining"))
-        known = max(self._at_once_cut_at, self._crowded_at)
-        if remaining is not None and remaining < RESERVE * limit and now >= known + _FRESH:
+        if remaining is None or remaining >= RESERVE * limit:
+            return
+        if now >= max(self._at_once_cut_at, self._crowded_at) + _FRESH:
             self._crowded_at = now
             self._refused_at_once = True
             self.at_once = max(1.0, CUT * self.at_once)

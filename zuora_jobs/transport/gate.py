@@ -103,10 +103,11 @@ class Gate:
 
     def opens_at(self, now: float) -> float | None:
         """Tell when to ask again: a moment not after *now* means that one may go; None: when one in flight has ended."""
-        if self.in_flight >= int(self.congestion.at_once):
+        congestion = self.congestion
+        if self.in_flight >= int(congestion.at_once):
             return None
         quota = self.quota.rate(now + TICK)
-        rate = min(self.congestion.rate, quota)
+        rate = min(congestion.rate, quota)
         early = BURST if rate * BURST >= 1 else 0.0
         opens = self._last + 1 / rate - early if rate > 0 else inf
         if opens > now and quota <= rate:  # it may go faster once the window has ended
@@ -119,10 +120,10 @@ class Gate:
         """Let one go; only when `opens_at(now)` is not after *now*."""
         if self.breaker.is_open:
             self.breaker.probing(now)
-        quota = self.quota.rate(now + TICK)
-        gap = 1 / min(self.congestion.rate, quota) if quota > 0 else inf
+        congestion, quota = self.congestion, self.quota.rate(now + TICK)
+        gap = 1 / min(congestion.rate, quota) if quota > 0 else inf
         waited = now < self._last + 1.5 * gap
-        self.congestion.sent(now, at_full_rate=waited and self.congestion.rate < quota)
+        congestion.sent(now, at_full_rate=waited and congestion.rate < quota)
         self._last = min(max(self._last + gap, now), now + BURST)
         self.quota.spend(now + TICK)
         self.in_flight += 1

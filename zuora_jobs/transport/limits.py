@@ -60,6 +60,12 @@ class Permit:
         fresh, self._spent = not self._spent and self._limiter is not None, True
         return fresh
 
+    def give_back(self) -> None:
+        """Give the place back unused: no request was sent."""
+        if self._limiter is not None and self.spend():
+            self._limiter.requests -= 1
+            self.release()
+
     def release(self) -> None:
         """Give the place back; a second time does nothing."""
         limiter, self._limiter = self._limiter, None
@@ -106,6 +112,11 @@ class Limiter:
         """Requests a second that may go at present."""
         return self.gate.rate(asyncio.get_running_loop().time())
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether who wants a place had better wait in the queue: others do, or may, or nobody answers at present."""
+        return bool(self._waiters) or len(self.on_hold) > 1 or self.gate.breaker.is_open
+
     async def acquire(self, *, again: bool = False) -> Permit:
         """Wait for a place in the budget. Cancelled meanwhile, it leaves nothing behind.
 
@@ -116,15 +127,9 @@ class Limiter:
             WatcherClosed: the client is closed.
             ZuoraJobsError: nobody answers: what came of the request that went to see.
         """
-        if self._closed:
-            message = "the client is closed: use it inside its `async with`"
-            raise WatcherClosed(message)
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        if not self._waiters and (opens := self.gate.opens_at(now)) is not None and opens <= now + TICK:
-            self._enter(now)
-            return Permit(self, now)
-        waiter: asyncio.Future[float] = loop.create_future()
+        if (permit := self.try_acquire()) is not None:
+            return permit
+        waiter: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._waiters[waiter] = None
         if again:
             self._waiters.move_to_end(waiter, last=False)
@@ -140,6 +145,28 @@ class Limiter:
             raise
         return Permit(self, given_at)
 
+    def try_acquire(self) -> Permit | None:
+        """Give a place if there is one at this moment and nobody waits for it, else None.
+
+        Raises:
+            WatcherClosed: the client is closed.
+        """
+        if self._closed:
+            message = "the client is closed: use it inside its `async with`"
+            raise WatcherClosed(message)
+        if self._waiters:
+            return None
+        now = asyncio.get_running_loop().time()
+        opens = self.gate.opens_at(now)
+        if opens is None or opens > now + TICK:
+            return None
+        self._enter(now)
+        return Permit(self, now)
+
+    def opens_at(self) -> float | None:
+        """Tell when it is worth while to ask for a place again, on the loop's clock; None: when a request has ended."""
+        return self.gate.opens_at(asyncio.get_running_loop().time())
+
     def note(self, response: Response, *, error: ZuoraJobsError | None = None, sent_at: float | None = None) -> None:
         """Learn from an answer: how fast to go on, and to wait where the server says so, once for all.
 
@@ -151,7 +178,7 @@ class Limiter:
         now = asyncio.get_running_loop().time()
         sent_at = now if sent_at is None else sent_at
         gate, headers = self.gate, response.headers
-        gate.quota.note(headers, now, gate.in_flight)
+        remaining = gate.quota.note(headers, now, gate.in_flight)
         gate.congestion.note(headers, now)
         wait = 0.0
         if response.status == 429 or isinstance(error, RateLimited):  # noqa: PLR2004
@@ -163,7 +190,7 @@ class Limiter:
                 gate.congestion.too_many(sent_at, now, gate.in_flight, wait)
         elif response.status < 500:  # noqa: PLR2004
             gate.congestion.passed(now, all_at_once=gate.in_flight >= int(gate.congestion.at_once))
-            if as_seconds(headers.get("ratelimit-remaining")) == 0:  # the next would be refused
+            if remaining == 0:  # the next would be refused
                 gate.congestion.too_fast(sent_at, now)
                 wait = window_ends_in(headers) or 0.0
         if wait:
@@ -252,6 +279,8 @@ class Limiter:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if not self._waiters:
+            return
         loop = asyncio.get_running_loop()
         now = loop.time()
         while self._waiters:
@@ -273,10 +302,12 @@ def in_turn(send: Send, limiter: Limiter) -> Callable[[Request], Coroutine[Any, 
     """Wait for a place in the budget before anything else, so that what comes after is fresh when it is sent."""
 
     async def send_with_permit(request: Request) -> Response:
-        permit: Permit = request.permit or await limiter.acquire()
+        if request.permit is None:
+            request = evolve(request, permit=await limiter.acquire())
+        permit: Permit = request.permit
         with permit:
             try:
-                response = await send(evolve(request, permit=permit))
+                response = await send(request)
             except ZuoraJobsError as error:
                 limiter.unanswered(error, permit.given_at)
                 raise

@@ -12,6 +12,7 @@ Source: https://developer.zuora.com/docs/guides/rate-limits (RateLimit-Limit, -R
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -67,18 +68,20 @@ class _Account:
     resets_at: float
 
     def roll(self, now: float) -> None:
-        if now >= self.resets_at:
-            self.remaining, self.resets_at = self.limit, now + self.seconds
+        """Begin the next window; only when this one has ended."""
+        self.remaining, self.resets_at = self.limit, now + self.seconds
 
     def pace(self, now: float) -> float:
+        if now >= self.resets_at:
+            self.roll(now)
         left = self.resets_at - now - _ROUNDED_UP
         spare = self.remaining - RESERVE * self.limit
         if spare <= 0:
             return 0.0
         if left <= 0:
             return inf
-        line = (1 - AT_ONCE) * self.limit * min(1.0, left / self.seconds)
-        return SPRINT * spare / left + max(0.0, self.remaining - line) / _AT_ONCE_TAKES
+        above = self.remaining - (1 - AT_ONCE) * self.limit * min(1.0, left / self.seconds)
+        return SPRINT * spare / left + (above / _AT_ONCE_TAKES if above > 0 else 0.0)
 
 
 class Quota:
@@ -93,10 +96,14 @@ class Quota:
         """Requests a second that the shortest windows allow."""
         self._accounts: dict[Window, _Account] = {}
         self._told = ""
+        self._rate = inf
+        """What `rate` has found,"""
+        self._known_at: float | None = None
+        """and for which moment; it is asked twice for each request that is let go."""
         self._open(tuple(windows), -inf)  # they begin with the first request
 
-    def note(self, headers: Mapping[str, str], now: float, in_flight: int = 0) -> None:
-        """Learn from an answer.
+    def note(self, headers: Mapping[str, str], now: float, in_flight: int = 0) -> float | None:
+        """Learn from an answer; give what it says is left, or None.
 
         Args:
             headers: of the answer.
@@ -106,50 +113,57 @@ class Quota:
         limit = headers.get("ratelimit-limit")
         remaining, reset = as_seconds(headers.get("ratelimit-remaining")), window_ends_in(headers)
         if limit is None and remaining is None:
-            return
+            return None
+        self._known_at = None
         tightest, windows = _read(limit or "")
         if windows and limit != self._told:
             self._told = limit or ""
             self._open(windows, now)
         if remaining is None or reset is None:
-            return
+            return remaining
         account = self._account_of(tightest, reset, now)
         if account is not None:
             account.remaining = min(account.limit, max(0.0, remaining - in_flight))
             account.resets_at = now + reset
+        return remaining
 
     def spend(self, now: float) -> None:
         """Take note of a request."""
+        self._known_at = None
         for account in self._accounts.values():
-            account.roll(now)
+            if now >= account.resets_at:
+                account.roll(now)
             account.remaining -= 1
 
     def rate(self, now: float) -> float:
         """Give the requests a second that what is left allows; infinity where nothing is known."""
-        slowest = self.ceiling
-        for account in self._accounts.values():
-            account.roll(now)
-            slowest = min(slowest, account.pace(now))
-        return slowest
+        if now != self._known_at:
+            slowest = self.ceiling
+            for account in self._accounts.values():
+                pace = account.pace(now)
+                slowest = min(slowest, pace)
+            self._rate, self._known_at = slowest, now
+        return self._rate
 
     def changes_at(self, now: float) -> float:
         """Tell when a window ends next, and with it what `rate` says."""
         return min((account.resets_at for account in self._accounts.values() if account.resets_at > now), default=inf)
 
     def _open(self, windows: tuple[Window, ...], now: float) -> None:
-        """Keep account of *windows*; of those that were known before, what is known of them stays."""
+        """Keep account of *windows*, shortest first; of those that were known before, what is known of them stays."""
+        self._known_at = None
         self._accounts = {
             window: self._accounts.get(window)
             or _Account(window.limit, window.seconds, window.limit, now + window.seconds)
-            for window in windows
+            for window in sorted(windows, key=lambda window: window.seconds)
         }
         self.ceiling = min((_USABLE * w.limit / w.seconds for w in windows if w.seconds <= _SHORT), default=inf)
 
     def _account_of(self, limit: float | None, reset: float, now: float) -> _Account | None:
         """Find the window that the figures are about: the shortest of that limit in which the reset can lie."""
-        fitting = [w for w in self._accounts if w.limit == limit and reset <= w.seconds + _ROUNDED_UP]
-        if fitting:
-            return self._accounts[min(fitting, key=lambda window: window.seconds)]
+        for account in self._accounts.values():
+            if account.limit == limit and reset <= account.seconds + _ROUNDED_UP:
+                return account
         others = self._told or any(w.limit != limit for w in self._accounts)
         if others or limit is None or not 0 < reset <= LONGEST_WINDOW:
             return None  # a figure that goes with none of the windows that were named
@@ -158,10 +172,11 @@ class Quota:
         return self._accounts[alone]
 
 
+@lru_cache(maxsize=16)
 def _read(header: str) -> tuple[float | None, tuple[Window, ...]]:
     """Read `2250000, 50000;w=60, 2250000;w=3600`: the limit of the window nearest to its end, and all windows.
 
-    What cannot be read is left out: a nonsense header must not cost a job.
+    What cannot be read is left out: a nonsense header must not cost a job. The same header comes with every answer.
     """
     tightest: float | None = None
     windows = []
