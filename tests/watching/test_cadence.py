@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zuora_jobs.errors import ConfigurationError
-from zuora_jobs.watching.cadence import Cadence
+from zuora_jobs.watching.cadence import MAX_INTERVAL, MIN_INTERVAL, Cadence, Pace
+from zuora_jobs.watching.rank import Entry
+from zuora_jobs.watching.schedule import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -96,6 +98,80 @@ def test_a_million_looks_overflow_nothing(factor: float) -> None:
 def test_an_exponential_cadence_that_cannot_be_is_refused(given: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigurationError, match=sentence):
         Cadence.exponential(**given)
+
+
+# --- adaptive
+
+
+def test_an_adaptive_cadence_leaves_the_moment_to_the_schedule_within_bounds() -> None:
+    assert Cadence.adaptive().pace == Pace() == Pace(MIN_INTERVAL, MAX_INTERVAL, None)
+    assert Cadence.adaptive(min_interval=2, max_interval=60, lateness=5).pace == Pace(2.0, 60.0, 5.0)
+    assert Cadence.adaptive(min_interval=7, max_interval=7).pace == Pace(7.0, 7.0)
+
+
+def test_other_cadences_have_no_pace() -> None:
+    for cadence in (Cadence.constant(5), Cadence.exponential(), Cadence.from_wait_gen(backoff.expo)):
+        assert cadence.pace is None
+
+
+def test_an_adaptive_cadence_asked_for_a_delay_gives_its_shortest_interval() -> None:
+    assert first(Cadence.adaptive(min_interval=3), 4) == [3.0] * 4
+
+
+def test_bounds_are_floats_whatever_was_given() -> None:
+    pace = Cadence.adaptive(min_interval=1, max_interval=2, lateness=3).pace
+    assert pace is not None
+    assert [type(value) for value in (pace.min_interval, pace.max_interval, pace.lateness)] == [float] * 3
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(least=st.floats(0.001, 1e7), stretch=st.floats(1, 3), lateness=st.none() | st.floats(0.001, 1e7))
+def test_whatever_adaptive_accepts_the_schedule_can_use(least: float, stretch: float, lateness: float | None) -> None:
+    pace = Cadence.adaptive(min_interval=least, max_interval=least * stretch, lateness=lateness).pace
+    assert pace is not None
+    schedule, entry, now = Schedule[Entry](), Entry(), 0.0
+    schedule.add(entry, "kind", now)
+    for status in ("Pending", "Processing", "Processing", "Pending"):
+        schedule.wait(entry, "kind", pace)
+        due = schedule.next_due()
+        assert due is not None
+        assert entry.cell is None or least * (1 - 1e-9) <= due - now <= least * stretch * (1 + 1e-9)
+        now = due
+        assert schedule.pop(now, 1.0) is entry
+        schedule.saw(entry, "kind", status, begun=status != "Pending", ended=False, now=now)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"min_interval": 0}, "min_interval must be"),
+        ({"min_interval": 0.0009}, "min_interval must be"),
+        ({"min_interval": -1}, "min_interval must be"),
+        ({"min_interval": nan}, "min_interval must be"),
+        ({"min_interval": "1"}, "min_interval must be"),
+        ({"min_interval": True}, "min_interval must be"),
+        ({"min_interval": None}, "min_interval must be"),
+        ({"min_interval": inf}, "min_interval must be"),
+        ({"max_interval": inf}, "max_interval must be"),
+        ({"max_interval": nan}, "max_interval must be"),
+        ({"max_interval": None}, "max_interval must be"),
+        ({"max_interval": 0.1}, "max_interval must be .*, not 0.1"),
+        ({"min_interval": 20, "max_interval": 10}, "max_interval must be a number.* 20 or more, not 10"),
+        ({"min_interval": 5000}, "max_interval must be a number.* 5000 or more, not 3600"),
+        ({"max_interval": 1e8}, "a year"),
+        ({"lateness": 0}, "lateness must be"),
+        ({"lateness": -5}, "lateness must be"),
+        ({"lateness": nan}, "lateness must be"),
+        ({"lateness": inf}, "lateness must be"),
+        ({"lateness": "5"}, "lateness must be"),
+        ({"lateness": 1e-9}, "lateness must be"),
+        ({"lateness": 1e200}, "a year"),
+    ],
+    ids=str,
+)
+def test_an_adaptive_cadence_that_cannot_be_is_refused(given: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigurationError, match=sentence):
+        Cadence.adaptive(**given)
 
 
 # --- from backoff's wait generators
@@ -274,8 +350,10 @@ def test_a_jitter_that_is_no_number_is_refused(bad: Any) -> None:
         (Cadence.constant(60), "every 60 s"),
         (Cadence.exponential(1, factor=2, maximum=10), "1 s, x2 up to 10 s"),
         (Cadence.from_wait_gen(backoff.constant, interval=3), "constant({'interval': 3})"),
+        (Cadence.adaptive(min_interval=1, max_interval=60), "adaptive, from 1 s to 60 s"),
+        (Cadence.adaptive(min_interval=1, max_interval=60, lateness=5), "adaptive, from 1 s to 60 s, about 5 s late"),
     ],
-    ids=["constant", "exponential", "wait_gen"],
+    ids=["constant", "exponential", "wait_gen", "adaptive", "adaptive-late"],
 )
 def test_a_cadence_tells_what_it_is(cadence: Cadence, text: str) -> None:
     assert cadence.description == text

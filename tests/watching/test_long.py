@@ -112,7 +112,7 @@ def troubled(rng: Random, share: float) -> Callable[[str, float], Any]:
 async def test_six_hours_of_two_thousand_jobs_in_all_sorts_of_trouble_grow_nothing(caplog):
     """Compared are moments in which nobody is in trouble: each job has its entry, its last document, its place in the heap.
 
-    Of troubles that are over a job keeps the moment of an unknown status, which is one block. A hundred more are chance:
+    Of troubles that are over a job keeps the moments of an unknown status and of its last move, which are two blocks. A hundred more are chance:
     a twentieth of a block for each job, a five-hundredth for each look.
     """
     caplog.set_level("CRITICAL")  # whatever is captured is kept
@@ -138,7 +138,7 @@ async def test_six_hours_of_two_thousand_jobs_in_all_sorts_of_trouble_grow_nothi
             blocks.append(sys.getallocatedblocks())
             dozed.append(sum(unknown))
             tasks.append(len(asyncio.all_tasks()))
-            heap.append(len(watcher._opened()._driver._schedule._heap))
+            heap.append(len(watcher._opened()._schedule._appointments))
         figures = watcher.statistics()
         watch.cancel()
         await asyncio.wait([watch])
@@ -146,10 +146,12 @@ async def test_six_hours_of_two_thousand_jobs_in_all_sorts_of_trouble_grow_nothi
     assert (figures.watching, figures.looking, figures.lost) == (2000, 0, 0)
     assert (figures.polls, min(send.asked.values())) == (60_000, 30), "a good look every twelve minutes"
     assert figures.retries > 2000
-    assert set(tasks) == {3}, "this one, the caller's, the driver"
+    assert max(tasks) <= 3 + 20, "this one, the caller's, the driver, and no more than may be under way"
     assert set(heap) == {2000}
-    assert dozed[5] - dozed[0] > 200
-    assert blocks[5] - blocks[0] - (dozed[5] - dozed[0]) < 100
+    assert dozed[5] - dozed[1] > 100
+    assert blocks[5] - blocks[1] - 2 * (dozed[5] - dozed[1]) < 100, (
+        "from the second hour on all are known to stand still"
+    )
 
 
 async def test_a_watched_job_costs_less_than_four_kilobytes():
@@ -274,7 +276,7 @@ async def test_two_thousand_jobs_come_back_from_a_standstill_within_the_budget_a
 
 
 async def test_a_loop_held_up_for_longer_than_a_request_may_take_costs_one_try_of_those_under_way(stand_still):
-    """Their answers came, and nobody was there to read them in time."""
+    """Their answers came, and nobody was there to read them in time; those that can be read all the same are."""
     told: list[Any] = []
     async with emulator.running(rate_limits=(), latency=0.5) as zuora:
         jobs = [AQUA.handle(job.id) for job in zuora.add_jobs("aqua", 200, ends="completed", seconds=130)]
@@ -291,7 +293,7 @@ async def test_a_loop_held_up_for_longer_than_a_request_may_take_costs_one_try_o
     assert 0 < under_way <= 10
     assert {outcome.name for outcome in outcomes.values()} == {"succeeded"}
     assert most_in_a_second(after) <= 50 * (1 + SPARE) + 1
-    assert sum(isinstance(event, Retrying) for event in told) == under_way
+    assert 0 < sum(isinstance(event, Retrying) for event in told) <= under_way
     assert not [event for event in told if isinstance(event, LostContact)]
 
 

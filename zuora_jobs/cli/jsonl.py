@@ -64,6 +64,11 @@ _DETAILS: Final[dict[type[events.Event], Callable[[Any], dict[str, Any]]]] = {
     events.Observed: _observed,
     events.StatusChanged: lambda event: {"before": event.before, "status": event.status},
     events.UnknownStatusSeen: lambda event: {"status": event.status},
+    events.Stalled: lambda event: {
+        "status": event.status,
+        "seconds": round(event.seconds, 3),
+        "usual": round(event.usual, 3) if event.usual is not None else None,
+    },
     events.Retrying: lambda event: {"delay": round(event.delay, 3), "error": _error(event.error)},
     events.CancelRefused: lambda event: {"error": _error(event.error)},
     events.Finished: lambda event: outcome_object(event.outcome) | {"from_journal": event.from_journal},

@@ -99,6 +99,8 @@ class _Tally:
                 self.outcomes[word(event.outcome)] += 1
                 if self._eta is not None:
                     self._eta.ended(event.outcome, known_before=event.from_journal)
+            case events.Stalled():
+                self.notice = f"{event.handle} has been {one_line(event.status, 24)} for {in_words(event.seconds)}"
             case events.Throttled():
                 self.notice = f"throttled: the server asks to wait {event.seconds:.0f} s"
             case events.LostContact():

@@ -1,4 +1,4 @@
-"""How soon to look at one job again: pure functions of how often it has been looked at.
+"""How soon to look at one job again: as the schedule finds best, or a pure function of how often it has been looked at.
 
 A cadence is for a job that makes progress; it has no jitter unless asked for, since jitter only makes it notice later
 (what spreads the looks is the budget). After an error `transport/retry.py` decides.
@@ -22,8 +22,22 @@ if TYPE_CHECKING:
 SHORTEST, LONGEST = 0.001, 86_400.0
 """Seconds between two looks; what a generator gives is brought within these."""
 
+_LONGEST_WAIT: Final = 31_536_000.0
+
 _BLANKS: Final = 10
 """How many Nones a generator may give before a delay; backoff's give one."""
+
+
+MIN_INTERVAL: Final = 0.5
+"""Seconds. Where the tenant's rate is plenty (50,000 requests a minute in production), a few jobs may well be noticed within
+a quarter of a second; of many, each has to wait longer for its turn anyhow."""
+
+MIN_INTERVAL_WITH_QUOTA: Final = 5.0
+"""Seconds, where requests are counted by the day: an API Sandbox has 10,000, one each 8.6 s, and what is not spent on the
+first minutes of a job is there for the last ones. Source: https://developer.zuora.com/docs/guides/rate-limits"""
+
+MAX_INTERVAL: Final = 3600.0
+"""Seconds. No end is worth less than a request an hour; and 1,000 jobs cost 0.3 of a request a second by that."""
 
 
 class _Delays:
@@ -52,16 +66,30 @@ class _Delays:
 
 
 @frozen
+class Pace:
+    """Within what bounds the schedule is free to look at a job when it thinks best."""
+
+    min_interval: float = MIN_INTERVAL
+    """Seconds between two looks at least."""
+    max_interval: float = MAX_INTERVAL
+    """Seconds between two looks at most, as far as the budget allows."""
+    lateness: float | None = None
+    """Seconds after its end that a job may be noticed, on average; None: as soon as the budget allows."""
+
+
+@frozen
 class Cadence:
     """How soon to look at one job again.
 
-    Build one with `constant`, `exponential` or `from_wait_gen`.
+    Build one with `adaptive`, which is the default, or with `constant`, `exponential` or `from_wait_gen`.
     """
 
     _delay: Callable[[int], float] = field(repr=False)
     description: str
     jitter: float = 0.0
     """Each delay is stretched or shortened by up to this share of it."""
+    pace: Pace | None = field(default=None, repr=False)
+    """For a cadence that leaves the moment to the schedule; the others have none."""
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.jitter, int | float) or not 0 <= self.jitter < 1:
@@ -72,6 +100,34 @@ class Cadence:
         """Give the seconds to the next look, after so many *looks* (1 or more)."""
         seconds = self._delay(looks)
         return seconds * rng.uniform(1 - self.jitter, 1 + self.jitter) if self.jitter else seconds
+
+    @classmethod
+    def adaptive(
+        cls,
+        *,
+        min_interval: float = MIN_INTERVAL,
+        max_interval: float = MAX_INTERVAL,
+        lateness: float | None = None,
+    ) -> Self:
+        """Look where looks are worth most: the watcher's schedule learns how long jobs take, and whose turn it is.
+
+        Args:
+            min_interval: seconds between two looks at least, however idle the budget is.
+            max_interval: seconds between two looks at most; where the budget has no room for that, what it has.
+            lateness: seconds after its end that a job may be noticed on average: then requests that would notice it
+                sooner are not made. None: as soon as the budget allows, since quota that nobody uses is lost.
+
+        Raises:
+            ConfigurationError: one of them is no such number, or the shortest interval is longer than the longest.
+        """
+        least = number("min_interval", min_interval, least=SHORTEST)
+        most = number("max_interval", max_interval, least=least)
+        late = None if lateness is None else number("lateness", lateness, least=SHORTEST)
+        if max(most, late or 0.0) > _LONGEST_WAIT:
+            message = f"max_interval and lateness are at most {_LONGEST_WAIT:.0f} seconds, which are a year"
+            raise ConfigurationError(message)
+        told = f"from {least:g} s to {most:g} s" + (f", about {late:g} s late" if late else "")
+        return cls(lambda _: least, f"adaptive, {told}", pace=Pace(least, most, late))
 
     @classmethod
     def constant(cls, seconds: float, *, jitter: float = 0.0) -> Self:
@@ -85,7 +141,7 @@ class Cadence:
     ) -> Self:
         """Look after *initial* seconds, then each time *factor* later, up to *maximum* seconds.
 
-        The default notices a job of d seconds at most about 0.1 d late, and none more than 15 seconds.
+        Notices a job of d seconds at most about 0.1 d late, and none more than 15 seconds.
         """
         number("initial", initial, least=SHORTEST)
         number("maximum", maximum, least=initial)

@@ -5,9 +5,11 @@ Each event has a moment `at` (aware, UTC); those about a job have its `handle`. 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
-from attrs import frozen
+from attrs import field, frozen
+
+from zuora_jobs.protocol.sighting import Sighting
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -46,7 +48,13 @@ class Observed(JobEvent):
     """None: the kind does not list this status."""
     polls: int
     """Starts at 1 with the first answer."""
-    job: JobDocument
+    _job: JobDocument | Sighting[Any] = field(repr=False)
+
+    @property
+    def job(self) -> JobDocument:
+        """The whole document; most are never asked for, so it is read when it is."""
+        seen = self._job
+        return cast("JobDocument", seen.job) if isinstance(seen, Sighting) else seen
 
 
 @frozen(kw_only=True)
@@ -64,6 +72,21 @@ class UnknownStatusSeen(JobEvent):
 
     name: ClassVar[str] = "unknown_status"
     status: str
+
+
+@frozen(kw_only=True)
+class Stalled(JobEvent):
+    """The job has not moved for far longer than its like: neither its status nor its step and counts. The watch goes on.
+
+    Told once, and once more only if the job has moved in between.
+    """
+
+    name: ClassVar[str] = "stalled"
+    status: str
+    seconds: float
+    """For how long it has not moved."""
+    usual: float | None
+    """Seconds of the longest time that another job of its kind had this status; None: too few have been seen."""
 
 
 @frozen(kw_only=True)

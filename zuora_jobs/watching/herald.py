@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from zuora_jobs.protocol.messages import asked_to_wait
 from zuora_jobs.watching.clock import WallClock
-from zuora_jobs.watching.events import LostContact, Recovered, Throttled
+from zuora_jobs.watching.events import Finished, LostContact, Recovered, Throttled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from zuora_jobs.protocol.kinds import JobHandle
     from zuora_jobs.watching.events import Event, JobEvent, Observer
     from zuora_jobs.watching.subscription import Subscription
+    from zuora_jobs.watching.watch import Watch
 
 log = logging.getLogger("zuora_jobs")
 
@@ -50,7 +51,12 @@ class Herald:
 
     def is_heard_by(self, subscriptions: Iterable[Subscription]) -> bool:
         """Tell whether anybody would hear of what is no end: if not, it need not be put into words."""
-        return bool(self._observers) or not all(subscription.only_ends for subscription in subscriptions)
+        return bool(self._observers) or any(not subscription.only_ends for subscription in subscriptions)
+
+    def of(self, event: type[JobEvent], watch: Watch, **details: Any) -> None:
+        """Tell an event about a job to all who watch it, where anybody would hear of it."""
+        if event is Finished or self.is_heard_by(watch.subscriptions):
+            self.about(event, watch.subscriptions, handle=watch.handle, **details)
 
     def about(self, event: type[JobEvent], subscriptions: Iterable[Subscription], **details: Any) -> None:
         """Tell an event about a job to observers and to its *subscriptions*."""

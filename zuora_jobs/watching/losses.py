@@ -9,7 +9,6 @@ from zuora_jobs.protocol.messages import one_line
 
 if TYPE_CHECKING:
     from zuora_jobs.protocol.kinds import JobHandle
-    from zuora_jobs.transport.retry import Trouble
 
 
 def kept(error: ZuoraJobsError) -> ZuoraJobsError:
@@ -17,10 +16,9 @@ def kept(error: ZuoraJobsError) -> ZuoraJobsError:
     return error.with_traceback(None)
 
 
-def timed_out(handle: JobHandle[Any], timeout: float | None, trouble: Trouble | None) -> WatchTimedOut:
-    """Say that the caller's *timeout* (seconds) has passed, and what *trouble* there was at that moment."""
+def timed_out(handle: JobHandle[Any], timeout: float | None, last: ZuoraJobsError | None) -> WatchTimedOut:
+    """Say that the caller's *timeout* (seconds) has passed, and the *last* trouble there was at that moment."""
     message = f"the watch of {handle} ran out of its {timeout:g} s"
-    last = trouble.last if trouble is not None else None
     if last is None:
         return WatchTimedOut(f"{message}; the job may well end yet")
     error = WatchTimedOut(f"{message}, and the last look failed: {type(last).__name__}: {last}")

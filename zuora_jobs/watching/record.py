@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 from zuora_jobs.journal.entries import NEW
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from zuora_jobs.client import ZuoraClient
     from zuora_jobs.errors import JournalError
     from zuora_jobs.journal.entries import Past
-    from zuora_jobs.protocol.kinds import JobHandle, Phase
+    from zuora_jobs.protocol.kinds import JobHandle, JobKind, Phase
     from zuora_jobs.watching.outcome import Outcome
 
 
@@ -21,6 +21,9 @@ class Record(Protocol):
 
     def begin(self, client: ZuoraClient, *, on_failure: Callable[[JournalError], None]) -> None:
         """Serve one watcher, and nobody else."""
+
+    async def stays(self) -> Iterable[tuple[JobKind[Any], str, float]]:
+        """Give for how many seconds jobs have stayed in each status, in earlier runs."""
 
     def accept(self, handle: JobHandle[Any], then: Callable[[Past], None]) -> None:
         """A job is to be watched: tell *then* what is known of it, once that has been taken down."""
@@ -46,6 +49,10 @@ class NoRecord:
 
     def begin(self, client: ZuoraClient, *, on_failure: Callable[[JournalError], None]) -> None:
         """Serve anybody."""
+
+    async def stays(self) -> Iterable[tuple[JobKind[Any], str, float]]:
+        """Know of none."""
+        return ()
 
     def accept(self, handle: JobHandle[Any], then: Callable[[Past], None]) -> None:  # noqa: ARG002
         """Know nothing of any job."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from zuora_jobs.client import ZuoraClient
     from zuora_jobs.protocol.kinds import JobHandle
-    from zuora_jobs.protocol.models import JobDocument
+    from zuora_jobs.protocol.sighting import Sighting
 
 log = logging.getLogger("zuora_jobs")
 
@@ -33,7 +33,7 @@ class RemoteCancellation:
 
     Args:
         client: sends them.
-        seen: told the document that answers one.
+        seen: told the answer that is a job's document.
         refused: told that one was refused.
         settled: told that one is over, however it went, or is in trouble: then the job is to be looked at.
     """
@@ -42,7 +42,7 @@ class RemoteCancellation:
         self,
         client: ZuoraClient,
         *,
-        seen: Callable[[JobHandle[Any], JobDocument], None],
+        seen: Callable[[JobHandle[Any], Sighting[Any]], None],
         refused: Callable[[JobHandle[Any], ZuoraJobsError], None],
         settled: Callable[[JobHandle[Any]], None],
     ) -> None:
@@ -87,7 +87,7 @@ class RemoteCancellation:
         failure: ZuoraJobsError | None = None
         try:
             # while the request meets trouble, the job may tell by itself that there is nothing left to cancel
-            job = await self._client.cancel_job(handle, on_retry=lambda *_: self._settled(handle))
+            job = await self._client.cancel_sight(handle, on_retry=lambda *_: self._settled(handle))
             self._seen(handle, job)
         except (Unauthorized, Forbidden, TransportError, RateLimited, ServerError) as error:
             failure = error

@@ -19,6 +19,7 @@ from zuora_jobs.watching.events import Event, Finished, JobEvent
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from zuora_jobs.watching.cadence import Cadence
     from zuora_jobs.watching.outcome import Outcome
 
 
@@ -29,7 +30,9 @@ _LEFTOVERS = 64
 class Watches(Protocol):
     """What a subscription needs of the fleet."""
 
-    def attach(self, handle: JobHandle[Any], subscription: Subscription, *, hold: bool) -> None:
+    def attach(
+        self, handle: JobHandle[Any], subscription: Subscription, *, hold: bool, cadence: Cadence | None = None
+    ) -> None:
         """Watch *handle* for *subscription*."""
 
     def detach(self, handle: JobHandle[Any], subscription: Subscription) -> None:
@@ -62,6 +65,7 @@ class Subscription:
         only_ends: tell ends and nothing else.
         tell_again: tell also ends that were acknowledged in an earlier run.
         limit: how many events may wait to be taken.
+        cadence: how soon to look again at what is watched for this caller; None: as the watcher has it.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class Subscription:
         only_ends: bool = False,
         tell_again: bool = True,
         limit: int | None = None,
+        cadence: Cadence | None = None,
     ) -> None:
         self.only_ends = only_ends
         self.tell_again = tell_again
@@ -80,8 +85,11 @@ class Subscription:
         """Accepted, and not yet told to have ended."""
         self.complete = False
         """No more jobs will be accepted."""
+        self.alone = (self,)
+        """For the jobs that only this caller watches: one tuple for all."""
         self._watches = watches
         self._limit = limit
+        self._cadence = cadence
         self._events: deque[Event] = deque()
         self._error: BaseException | None = None
         self._told = asyncio.Event()
@@ -96,7 +104,7 @@ class Subscription:
         check_handle(handle)
         if handle in self.open:
             return
-        self._watches.attach(handle, self, hold=hold)
+        self._watches.attach(handle, self, hold=hold, cadence=self._cadence)
         self.open.add(handle)
         if self.timeout is not None:
             deadline = asyncio.get_running_loop().time() + self.timeout
@@ -113,9 +121,13 @@ class Subscription:
 
     async def room(self, at_once: int) -> None:
         """Wait until fewer than *at_once* jobs are open, and the reader is not behind."""
-        while len(self.open) >= at_once or self.is_full:
+        while not self.has_room(at_once):
             self._room.clear()
             await self._room.wait()
+
+    def has_room(self, at_once: int) -> bool:
+        """Tell whether fewer than *at_once* jobs are open, and the reader is not behind."""
+        return len(self.open) < at_once and not self.is_full
 
     @property
     def is_full(self) -> bool:

@@ -12,13 +12,15 @@ from zuora_jobs.client import check_cancellable
 from zuora_jobs.errors import ConfigurationError, WatcherClosed
 from zuora_jobs.protocol.kinds import JobHandle, JobKind, JobT
 from zuora_jobs.transport.retry import Patience
-from zuora_jobs.watching.cadence import Cadence
+from zuora_jobs.watching.cadence import MIN_INTERVAL, MIN_INTERVAL_WITH_QUOTA, Cadence
 from zuora_jobs.watching.fleet import Fleet
+from zuora_jobs.watching.intake import feed, in_slices, take_in
 from zuora_jobs.watching.record import NoRecord
 from zuora_jobs.watching.subscription import Subscription, check_handle
 from zuora_jobs.watching.watch import Rules, Statistics
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from zuora_jobs.client import ZuoraClient
@@ -36,16 +38,15 @@ CONTACT_TIMEOUT: Final = 3600.0
 MALFORMED_TIMEOUT: Final = 120.0
 """Seconds that answers may make no sense before they are believed."""
 
-INTAKE_SLICE: Final = 200
-"""Handles taken in before others get their turn: about a millisecond."""
-
 
 class JobWatcher:
     """Watches jobs of all kinds until they end. To be used inside `async with`; nothing outlives it.
 
     Args:
         client: an open ZuoraClient; its budget is shared by all that is watched.
-        cadence: how soon to look at a job again; one for all, or a mapping of kinds to theirs.
+        cadence: how soon to look at a job again; one for all, or a mapping of kinds or handles to theirs. By default
+            the schedule looks where looks are worth most (`Cadence.adaptive`).
+        durations: seconds that earlier jobs of a kind took, for the schedule to begin with; a journal knows its own.
         observers: called with every event.
         journal: keeps a durable record, and knows what earlier runs saw; the watcher closes it.
         unknown_status_timeout: seconds after which a job whose status its kind does not list is given up as Lost.
@@ -58,7 +59,8 @@ class JobWatcher:
         self,
         client: ZuoraClient,
         *,
-        cadence: Cadence | Mapping[JobKind[Any], Cadence] | None = None,
+        cadence: Cadence | Mapping[Any, Cadence] | None = None,
+        durations: Mapping[JobKind[Any], Iterable[float]] | None = None,
         observers: Iterable[Observer] = (),
         journal: Journal | None = None,
         unknown_status_timeout: float = UNKNOWN_STATUS_TIMEOUT,
@@ -69,11 +71,9 @@ class JobWatcher:
         self._observers = tuple(observers)
         self._record: Record = journal if journal is not None else NoRecord()
         _check_cadence(cadence)
-        default = Cadence.exponential()
-        by_kind = dict(cadence) if isinstance(cadence, Mapping) else {}
-        for_others = cadence if isinstance(cadence, Cadence) else default
         self._rules = Rules(
-            cadence=lambda kind: by_kind.get(kind, for_others),
+            cadence=_cadences(cadence, client),
+            durations=_durations(durations),
             patience=Patience(
                 again=number("contact_timeout", contact_timeout, above=0),
                 throttled=None,
@@ -122,7 +122,9 @@ class JobWatcher:
         else:
             await group.__aexit__(None, None, None)
 
-    async def watch(self, handle: JobHandle[JobT], *, timeout: float | None = None) -> Outcome[JobT]:
+    async def watch(
+        self, handle: JobHandle[JobT], *, timeout: float | None = None, cadence: Cadence | None = None
+    ) -> Outcome[JobT]:
         """Watch one job until it ends.
 
         Cancelling the task that awaits this stops the watch, and leaves the job alone unless `cancel_remote` is set.
@@ -130,29 +132,31 @@ class JobWatcher:
         Args:
             handle: which job.
             timeout: seconds; a watch that runs out of them ends as Lost.
+            cadence: for this job, instead of the watcher's.
 
         Returns:
             How it ended. A failed job is a value; `unwrap()` raises for those who want it raised.
         """
-        return (await self.watch_all([handle], timeout=timeout))[handle]
+        return (await self.watch_all([handle], timeout=timeout, cadence=cadence))[handle]
 
     async def watch_all(
-        self, handles: Iterable[JobHandle[Any]], *, timeout: float | None = None
+        self, handles: Iterable[JobHandle[Any]], *, timeout: float | None = None, cadence: Cadence | None = None
     ) -> dict[JobHandle[Any], Outcome[Any]]:
         """Watch many jobs until all have ended.
 
         Returns:
             The outcome of each, in the order of *handles*; a handle given twice is there once.
         """
-        wanted = []
-        for handle in handles:
+        wanted: dict[JobHandle[Any], Any] = {}
+        async for handle in in_slices(handles):
             check_handle(handle)
-            wanted.append(handle)
-        wanted = list(dict.fromkeys(wanted))
-        async with self._subscribed(timeout, only_ends=True) as subscription:
-            await _take_in(subscription, wanted, len(wanted) + 1)
+            wanted[handle] = None
+        async with self._subscribed(timeout, cadence, only_ends=True) as subscription:
+            await take_in(subscription, wanted, len(wanted) + 1)
             outcomes = await subscription.outcomes()
-        return {handle: outcomes[handle] for handle in wanted}
+        async for handle in in_slices(wanted):
+            wanted[handle] = outcomes[handle]
+        return wanted
 
     @asynccontextmanager
     async def stream(
@@ -163,6 +167,7 @@ class JobWatcher:
         at_once: int = 100_000,
         buffer: int = 1000,
         tell_again: bool = False,
+        cadence: Cadence | None = None,
     ) -> AsyncIterator[AsyncIterator[Event]]:
         """Watch jobs as their handles come, and tell what happens as it happens.
 
@@ -175,6 +180,7 @@ class JobWatcher:
             at_once: how many jobs may be watched at a time; more are taken in as these end.
             buffer: how many events may wait for a slow reader, before the jobs that only he watches are left alone.
             tell_again: tell also the ends that were acknowledged to the journal, by `Journal.acknowledge`.
+            cadence: for these jobs, instead of the watcher's.
 
         Yields:
             An async iterator of events, which ends when *handles* has ended and so have all its jobs. What *handles*
@@ -182,8 +188,8 @@ class JobWatcher:
         """
         whole("at_once", at_once, least=1)
         whole("buffer", buffer, least=1)
-        async with self._subscribed(timeout, limit=buffer, tell_again=tell_again) as subscription:
-            intake = self._opened().spawn(_feed(subscription, handles, at_once))
+        async with self._subscribed(timeout, cadence, limit=buffer, tell_again=tell_again) as subscription:
+            intake = self._opened().spawn(feed(subscription, handles, at_once))
             try:
                 yield subscription
             finally:
@@ -233,9 +239,14 @@ class JobWatcher:
         return self._opened().statistics()
 
     @asynccontextmanager
-    async def _subscribed(self, timeout: float | None, **options: Any) -> AsyncIterator[Subscription]:
+    async def _subscribed(
+        self, timeout: float | None, cadence: Cadence | None, **options: Any
+    ) -> AsyncIterator[Subscription]:
         fleet = self._opened()
-        subscription = Subscription(fleet, timeout=_timeout(timeout), **options)
+        if cadence is not None and not isinstance(cadence, Cadence):
+            message = f"cadence must be a Cadence here, such as Cadence.constant(5), not {cadence!r:.60}"
+            raise ConfigurationError(message)
+        subscription = Subscription(fleet, timeout=_timeout(timeout), cadence=cadence, **options)
         fleet.enrol(subscription)
         try:
             yield subscription
@@ -251,37 +262,39 @@ class JobWatcher:
 
 def _check_cadence(cadence: object) -> None:
     by_kind = isinstance(cadence, Mapping) and all(
-        isinstance(kind, JobKind) and isinstance(one, Cadence) for kind, one in cadence.items()
+        isinstance(of, JobKind | JobHandle) and isinstance(one, Cadence) for of, one in cadence.items()
     )
     if cadence is not None and not isinstance(cadence, Cadence) and not by_kind:
         message = f"cadence must be a Cadence, such as Cadence.constant(5), or a mapping of kinds to such, not {cadence!r:.60}"
         raise ConfigurationError(message)
 
 
+def _cadences(
+    cadence: Cadence | Mapping[Any, Cadence] | None, client: ZuoraClient
+) -> Callable[[JobHandle[Any]], Cadence]:
+    """Give what finds the cadence of a job: its own, or its kind's, or the one for all."""
+    if isinstance(cadence, Cadence):
+        return lambda _: cadence
+    least = MIN_INTERVAL_WITH_QUOTA if client.budget.quota else MIN_INTERVAL
+    default = Cadence.adaptive(min_interval=least)
+    own = dict(cadence or {})
+    if not own:
+        return lambda _: default
+    return lambda handle: own.get(handle) or own.get(handle.kind, default)
+
+
+def _durations(given: Mapping[JobKind[Any], Iterable[float]] | None) -> tuple[tuple[JobKind[Any], float], ...]:
+    if given is None:
+        return ()
+    if not isinstance(given, Mapping) or not all(isinstance(kind, JobKind) for kind in given):
+        message = f"durations must be a mapping of kinds to seconds, such as {{AQUA: [41.5, 63]}}, not {given!r:.60}"
+        raise ConfigurationError(message)
+    for kind, some in given.items():
+        if not isinstance(some, Iterable):
+            message = f"durations of {kind.name} jobs must be a list of seconds, such as [41.5, 63], not {some!r:.60}"
+            raise ConfigurationError(message)
+    return tuple((kind, number("a duration", seconds, least=0)) for kind, some in given.items() for seconds in some)
+
+
 def _timeout(value: float | None) -> float | None:
     return None if value is None or value == float("inf") else number("timeout", value, above=0)
-
-
-async def _feed(
-    subscription: Subscription, handles: Iterable[JobHandle[Any]] | AsyncIterable[JobHandle[Any]], at_once: int
-) -> None:
-    try:
-        await _take_in(subscription, handles, at_once)
-    except Exception as error:  # noqa: BLE001 - the reader's to handle: it is his iterable
-        subscription.fail(error)
-
-
-async def _take_in(
-    subscription: Subscription, handles: Iterable[JobHandle[Any]] | AsyncIterable[JobHandle[Any]], at_once: int
-) -> None:
-    if isinstance(handles, AsyncIterable):
-        async for handle in handles:
-            await subscription.room(at_once)
-            subscription.accept(handle)
-    else:
-        for number, handle in enumerate(handles, start=1):
-            await subscription.room(at_once)
-            subscription.accept(handle)
-            if number % INTAKE_SLICE == 0:
-                await asyncio.sleep(0)
-    subscription.end_of_handles()
