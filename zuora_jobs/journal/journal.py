@@ -22,6 +22,7 @@ from zuora_jobs.journal.entries import (
 )
 from zuora_jobs.journal.store import Store
 from zuora_jobs.journal.writer import Writer
+from zuora_jobs.protocol.kinds import KINDS
 from zuora_jobs.watching.clock import WallClock
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from zuora_jobs.client import ZuoraClient
     from zuora_jobs.errors import JournalError
-    from zuora_jobs.protocol.kinds import JobHandle, Phase
+    from zuora_jobs.protocol.kinds import JobHandle, JobKind, Phase
     from zuora_jobs.settings import Settings
     from zuora_jobs.watching.outcome import Outcome
 
@@ -170,6 +171,11 @@ class Journal:
         self._sampled = self._spent_by(client)
         self._writer.last_words = lambda: self._sample(client, self._now())
         self._arrange_sample(client)
+
+    async def stays(self) -> list[tuple[JobKind[Any], str, float]]:
+        """Give for how many seconds jobs have stayed in each status, as far as that was seen; of late, where it is much."""
+        rows = await self._writer.read_earlier(self._store.stays)
+        return [(KINDS[kind], status, seconds) for kind, status, seconds in rows if kind in KINDS]
 
     def accept(self, handle: JobHandle[Any], then: Callable[[Past], None]) -> None:
         """Take note that a job is to be watched, and tell *then*, once that is on the disk, what is known of it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from zuora_jobs.errors import MalformedResponse
 from zuora_jobs.journal import documents, files, schema
@@ -39,6 +39,9 @@ log = logging.getLogger("zuora_jobs")
 LARGEST_SIZE = 2**63 - 1
 """Bytes of a file, as SQLite counts."""
 
+_JOBS_LEARNED_FROM: Final = 5_000
+"""The last so many jobs say how long others will take; more would say no more, and take time to read."""
+
 _ROW = "SELECT row FROM jobs WHERE kind = ? AND id = ?"
 
 _KNOWN = (
@@ -50,6 +53,15 @@ _OPEN_AGAIN = (
 )
 
 _TO_RESUME = "SELECT kind, id FROM jobs WHERE ended IS NULL OR outcome = 'lost' OR acknowledged IS NULL ORDER BY row"
+
+_STAYS = (
+    "SELECT kind, status, until - at FROM ("
+    " SELECT jobs.kind, changes.status, changes.phase, changes.at,"
+    " lead(changes.at, 1, ended) OVER (PARTITION BY job ORDER BY changes.rowid) AS until"
+    " FROM changes JOIN jobs ON jobs.row = changes.job"
+    " WHERE jobs.row > (SELECT max(row) FROM jobs) - ? AND coalesce(outcome, '') != 'lost')"
+    " WHERE until >= at AND phase IN ('pending', 'running')"
+)
 
 
 class Store:
@@ -162,6 +174,11 @@ class Store:
             for kind, seconds in self._database.execute(query):
                 found.setdefault(kind, []).append(seconds)
         return found
+
+    def stays(self) -> list[tuple[str, str, float]]:
+        """Give kinds, statuses, and for how many seconds a job had one until it had another, or ended."""
+        with files.told(self.path, "read"):
+            return self._database.execute(_STAYS, (_JOBS_LEARNED_FROM,)).fetchall()
 
     def close(self) -> None:
         """Close the database, and let others write to it."""

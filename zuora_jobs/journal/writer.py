@@ -62,6 +62,7 @@ class Writer:
         self._urgent = False
         self._writing: asyncio.Future[list[Past | None]] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._begins_at = 0.0
         self._may_write_at = float("-inf")
         self._awaited: set[asyncio.Future[None]] = set()
 
@@ -97,6 +98,14 @@ class Writer:
             JournalError: it does not know, or is closed.
         """
         await self._flush_to(self._added)
+        return await self.read_earlier(question)
+
+    async def read_earlier(self, question: Callable[[], T]) -> T:
+        """Ask the store of what it has, without waiting for what is still to be written.
+
+        Raises:
+            JournalError: as `read`.
+        """
         self.check()
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, question)
@@ -153,10 +162,11 @@ class Writer:
         loop = asyncio.get_running_loop()
         due = max(self._may_write_at, loop.time() + (0 if self._urgent else LINGER))
         if self._timer is not None:
-            if self._timer.when() <= due:
+            if self._begins_at <= due:
                 return
             self._timer.cancel()
-        self._timer = loop.call_at(due, self._begin)
+        # the moment is kept here, since not every loop's timers tell theirs
+        self._timer, self._begins_at = loop.call_at(due, self._begin), due
 
     def _begin(self) -> None:
         if self._timer is not None:
