@@ -2,8 +2,11 @@
 
 import sys
 from importlib import import_module
+from itertools import accumulate
 from pathlib import Path
+from random import Random
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -82,3 +85,141 @@ def test_a_polls_cost_is_measured_in_processes_of_their_own(monkeypatch, tmp_pat
     assert polls >= 2
     assert 0 < share < 1
     assert len(read_history(tmp_path / "run.db").jobs) == 8
+
+
+@pytest.fixture
+def delay(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module, found as it finds its helpers: beside it."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    before = set(sys.modules)
+    yield import_module("delay")
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(BENCHMARKS)):
+            del sys.modules[name]
+
+
+def test_delays_are_counted_from_the_end_or_from_when_the_handle_was_there(delay):
+    traces, policies = import_module("_delay_traces"), import_module("_delay_policies")
+    jobs = [
+        traces.Job(0, "operation", submitted=-9.0, started=-8.0, ended=-1.0),
+        traces.Job(1, "operation", submitted=0.0, started=0.5, ended=2.5),
+    ]
+    result = delay.run(jobs, policies.InTurns(), rate=1.0)
+    assert result.delays == {0: 0.0, 1: 0.5}  # looks: at 0 at the one, at 1, 2 and 3 at the other
+    assert result.requests == 4
+    assert delay.run(jobs, policies.ToldTheEnds(jobs), rate=1.0).delays == {0: 0.0, 1: 0.0}
+
+
+def test_a_queue_works_so_many_at_a_time_and_none_before_it_was_submitted(delay):
+    for name in ("ordered, 400", "in bursts", "among strangers", "resumed"):
+        jobs = delay.TRACES[name].draw(Random(1))
+        assert all(job.submitted <= job.started < job.ended for job in jobs)
+        changes = sorted([(job.started, 1) for job in jobs] + [(job.ended, -1) for job in jobs])
+        assert max(accumulate(change for _, change in changes)) <= 8
+
+
+def test_delays_are_compared_under_a_shared_budget(delay, capsys):
+    assert delay.main(["--only", "in bursts", "--seeds", "1", "--processes", "1"]) == 0
+    header, rule, *rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert header.count("|") == rule.count("|") == rows[0].count("|")
+    means = dict(row.strip("| ").split(" | ") for row in rows[: len(rows) // 2 - 1] if "second" not in row)
+    assert float(means["told the ends"]) == min(map(float, means.values()))
+    assert float(means["zuora_jobs"]) < float(means["round robin"])
+
+
+def test_delays_are_drawn(delay):
+    column = delay.watch_fleet("in bursts", 10.0, 1)
+    drawn = ET.fromstring(delay.plot({("in bursts", "10 requests/s"): column}))
+    texts = [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert set(column) < set(texts)
+    assert len(list(drawn.iter("{http://www.w3.org/2000/svg}circle"))) == len(column)
+
+
+def test_who_watches_alone_is_given_as_many_requests_as_another(delay):
+    jobs = delay.TRACES["5 min, peaked"].draw(Random(1))[:30]
+    target = delay.watch_alone(delay.GOOGLE, jobs, (), 1.0).requests
+    tuned = delay.tuned(delay.COLD, jobs, (), target)
+    assert tuned.requests * len(jobs) == pytest.approx(target, rel=0.011)
+
+
+@pytest.fixture
+def cost(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A measurement of little, without the peers that would have to be installed."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    before = set(sys.modules)
+    plan, lab = import_module("_cost_plan"), import_module("_cost_lab")
+    few = plan.Plan(
+        contests=(plan.flat_out((plan.LOOP, plan.AZURE, plan.STREAM), 1, 0.2),),
+        memory=((plan.WATCH_ALL, 1000, plan.FAR),),
+        intake=1000,
+        intakes=1,
+        imports=1,
+    )
+    yield lambda: lab.Lab(import_module("_cost_envs").Environments(), few).measure()
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(BENCHMARKS)):
+            del sys.modules[name]
+
+
+def test_the_cost_of_watching_is_measured_and_judged(cost):
+    results, report, plan = cost(), import_module("_cost_report"), import_module("_cost_plan")
+    [[measured]] = results.cpu.values()
+    assert set(measured) == {plan.LOOP, plan.STREAM}  # whoever is not installed is left out
+    assert all(10 < report.microseconds(figures) < 10_000 for figures in measured.values())
+    [waiting] = results.memory.values()
+    assert 0.05 < report.kibibytes(waiting) < 10
+    lines = [*report.tables(results, {}), *report.goal_table(list(report.goals(results)))]
+    assert sum(line.startswith("|") for line in lines) == 2 + 2 + 2 + 1 + 2 + 3 + 2 + 4 + 2 + 6
+    assert report.bars(results)["Memory a waiting job, KiB"] == {
+        "zuora_jobs watch_all, 1,000 jobs": report.kibibytes(waiting)
+    }
+
+
+def test_what_could_not_be_measured_is_no_goal_reached(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    report = import_module("_cost_report")
+    assert not report.Goal("CPU", None, 1.0).is_met
+    assert report.Goal("CPU", 1.0, 1.0).is_met
+    assert not report.Goal("CPU", 1.0, 1.0, is_strict=True).is_met
+
+
+def test_figures_are_put_where_the_last_ones_were(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    cost, readme = import_module("cost"), tmp_path / "README.md"
+    readme.write_text("before\n" + "last ones\n".join(cost.BETWEEN) + "after\n", encoding="utf-8")
+    for _ in range(2):
+        cost.publish(readme, "| 1 |\n")
+    assert readme.read_text(encoding="utf-8") == "before\n" + "\n| 1 |\n\n".join(cost.BETWEEN) + "after\n"
+    assert cost.BETWEEN[0] in (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def scale(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module, found as it finds its helpers: beside it."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    before = set(sys.modules)
+    yield import_module("scale")
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(BENCHMARKS)):
+            del sys.modules[name]
+
+
+def test_a_polls_cost_is_measured_for_some_jobs_and_for_many(scale, tmp_path):
+    plan = import_module("_scale_lab").Plan((50, 1000), rounds=1, looks=500, polls=200, many=1000)
+    results, report = scale.measure(plan), import_module("_scale_report")
+    assert set(report.polls(results, "later")) == set(report.decisions(results, "later")) == {50, 1000}
+    assert set(report.polls(results, "first")) == set(report.decisions(results, "first")) == {1000}
+    assert all(10 < point.middle < 10_000 for point in report.polls(results, "later").values())
+    later, together = scale.goals(results)
+    assert 1 <= later.value <= together.value
+    lines = [*scale.tables(results), *scale.goal_table([later, together])]
+    assert sum(line.startswith("|") for line in lines) == 5 + 5 + 4 + 4
+    texts = [text.text for text in ET.fromstring(scale.picture(results)).iter("{http://www.w3.org/2000/svg}text")]
+    assert {"50", "1,000", "a poll, later looks", "microseconds of CPU"} < set(texts)
+    readme = tmp_path / "README.md"
+    readme.write_text((BENCHMARKS / "README.md").read_text(encoding="utf-8"), encoding="utf-8")
+    scale.publish(readme, "| 1 |\n")
+    before, found, after = readme.read_text(encoding="utf-8").partition("\n| 1 |\n\n".join(scale.BETWEEN))
+    assert found
+    assert "cost.py printed" in before
+    assert "limit.py" in after
