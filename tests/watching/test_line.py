@@ -149,9 +149,12 @@ def test_places_of_those_who_left_are_cleared_away_now_and_then(order: str, monk
     rng = Random(1)
     jobs = jobs[::-1] if order == "back" else rng.sample(jobs, len(jobs)) if order == "any" else jobs
     for job in jobs[:10_000]:
-        for _ in line.leave(job):
-            pass
+        line.leave(job)
     assert gone_through <= 20 * 10_000
+    for job in jobs[10_000:-50]:
+        line.leave(job)
+        assert len(line._places) <= 2 * (len(line) + SPARE + 4096 // 8)
+    assert len(line) == 50
 
 
 def test_those_who_left_are_forgotten() -> None:

@@ -393,15 +393,16 @@ def test_where_looks_are_scarce_they_are_dear() -> None:
     assert prices[0] > 4 * prices[1] > 16 * prices[2]
 
 
-def test_a_job_of_unknown_behaviour_is_not_starved_by_those_that_are_known_to_be_quick() -> None:
-    rng = Random(1)
+@pytest.mark.parametrize(("a_second", "strangers", "rate"), [(0.25, 5, 2.0), (8.0, 100, 10.0)])
+def test_jobs_of_unknown_behaviour_are_not_starved_by_quick_ones(a_second: float, strangers: int, rate: float) -> None:
+    rng, pace = Random(1), Pace(0.5, 1e6)
+    moments = [number / a_second for number in range(int(1000 * a_second))]
     quick = [
-        Job(number, "quick", there=4.0 * number, begins=4.0 * number, ends=4.0 * number + rng.uniform(5, 15))
-        for number in range(250)
+        Job(n, "quick", pace, there=at, begins=at, ends=at + rng.uniform(0.2, 0.8)) for n, at in enumerate(moments)
     ]
-    strange = [Job(9000 + number, "strange", there=100.0) for number in range(5)]
-    world = World([*quick, *strange], rate=2.0, latency=0.1, rng=rng).run(1000.0)
-    assert world.longest_gap(strange) <= 60
+    strange = [Job(10_000 + number, "strange", pace, there=50.0, begins=50.0) for number in range(strangers)]
+    world = World([*quick, *strange], rate, latency=0.1, rng=rng).run(1000.0)
+    assert world.longest_gap(strange) <= 1.1 * (strangers + 5) / (0.08 * rate)
 
 
 @WORLDS
