@@ -260,7 +260,7 @@ def test_who_comes_nearer_to_the_head_is_looked_at_no_sooner_than_his_shortest_i
             else:
                 plan.answer(job, PENDING, now)
         jobs.pop()
-    assert plan._line("a").weight(5, 0.1, 1e9) > 1.5 * plan._line("a").weight(2, 0.1, 1e9)
+    assert plan._lines["a"].weight(5, 0.1, 1e9) > 1.5 * plan._lines["a"].weight(2, 0.1, 1e9)
     while len(jobs) > 1:
         plan.remove(jobs.pop(0), "a", now)
         assert all(job.last <= job.key <= now for job in jobs)

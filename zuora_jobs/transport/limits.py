@@ -154,14 +154,20 @@ class Limiter:
         if self._closed:
             message = "the client is closed: use it inside its `async with`"
             raise WatcherClosed(message)
-        if self._waiters:
-            return None
         now = asyncio.get_running_loop().time()
-        opens = self.gate.opens_at(now)
-        if opens is None or opens > now + TICK:
+        if self._waiters or not self._is_open(now):
             return None
         self._enter(now)
         return Permit(self, now)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a place at this moment, for whoever is the next to have one."""
+        return self._is_open(asyncio.get_running_loop().time())
+
+    def _is_open(self, now: float) -> bool:
+        opens = self.gate.opens_at(now)
+        return opens is not None and opens <= now + TICK
 
     def opens_at(self) -> float | None:
         """Tell when it is worth while to ask for a place again, on the loop's clock; None: when a request has ended."""

@@ -91,7 +91,7 @@ class Driver:
 
     def notice(self, due: float) -> None:
         """Take note that a look may be due then, which was not known before."""
-        if self._is_running and (due < self._armed_for):
+        if self._is_running and due < self._armed_for:
             self._arm(due)
 
     async def _wait_in_queue(self) -> None:
@@ -113,9 +113,8 @@ class Driver:
         self._disarm()
         while not self._to_queue.is_set():
             due, opens = self._schedule.next_due(), self._limiter.opens_at()
-            now = (
-                self._loop.time() + TICK
-            )  # after these, which take longer than a tick on a bad day: else we would spin
+            # read after these, which take longer than a tick on a bad day: else we would spin
+            now = self._loop.time() + TICK
             if due is None:
                 return
             if due > now:
@@ -197,8 +196,7 @@ class Driver:
                 await self._looks.look(watch, permit)
             finally:
                 permit.release()
-            opens = self._limiter.opens_at()
-            if opens is None or opens > self._loop.time() + TICK or self._limiter.is_crowded:
+            if self._limiter.is_crowded or not self._limiter.is_open:
                 return
             following = self._take()
             if following is None:

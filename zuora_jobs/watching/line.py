@@ -97,10 +97,7 @@ class Line(Generic[E]):
         if self._gaps > _GAPS + min(self._waiting, _WINDOW) // 8:
             self._gaps = 0
             return self._close_up()
-        if self._head == before:
-            return ()
-        if self.begin_at_once:  # then no place is better than another
-            self._forget_those_before_the_head()
+        if self._head == before or self.begin_at_once:  # then no place is better than another
             return ()
         return self._step_up(before)
 
@@ -116,13 +113,7 @@ class Line(Generic[E]):
                 if entry.stretch > stretch:
                     entry.stretch = stretch
                     nearer.append(entry)
-        self._forget_those_before_the_head()
         return nearer
-
-    def _forget_those_before_the_head(self) -> None:
-        if self._head > len(self._places) // 2 + _GAPS:
-            del self._places[: self._head]
-            self._head = 0
 
     def _close_up(self) -> list[E]:
         """Clear away those who have left, near the head, and everywhere where they are many."""

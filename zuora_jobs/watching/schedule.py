@@ -15,6 +15,7 @@ are. A job that waits costs one place in the queue of its weight, and no timer.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from heapq import heapify, heappop, heappush
 from math import exp, inf, log, log2
 from typing import TYPE_CHECKING, Final, Generic
@@ -59,8 +60,8 @@ class Schedule(Generic[E]):
     def __init__(self) -> None:
         self.price = _FIRST_PRICE
         """Seconds of delay that a look saves, as looks are spent at present."""
-        self._lines: dict[Hashable, Line[E]] = {}
-        self._stays: dict[tuple[Hashable, str], Stays] = {}
+        self._lines: dict[Hashable, Line[E]] = defaultdict(Line)
+        self._stays: dict[tuple[Hashable, str], Stays] = defaultdict(Stays)
         self._ranks: dict[tuple[Hashable, int, float, float], Rank[E]] = {}
         self._occupied: list[Rank[E]] = []
         self._appointments: list[tuple[float, int, E]] = []
@@ -79,14 +80,11 @@ class Schedule(Generic[E]):
 
     def stays(self, kind: Hashable, status: str) -> Stays:
         """Give what is known of the stays of a *kind* in a *status*."""
-        stays = self._stays.get((kind, status))
-        if stays is None:
-            stays = self._stays[kind, status] = Stays()
-        return stays
+        return self._stays[kind, status]
 
     def moved(self, kind: Hashable) -> float:
         """Tell when a job of a *kind* was last seen to begin: then those behind it have come nearer to their turn."""
-        return self._line(kind).moved
+        return self._lines[kind].moved
 
     # --- who waits
 
@@ -94,7 +92,7 @@ class Schedule(Generic[E]):
         """Take in a job: it stands in line behind those of its kind, unless those begin at once."""
         entry.cell = entry.place = None
         entry.last = entry.since = entry.key = now
-        line = self._line(kind)
+        line = self._lines[kind]
         if line.begin_at_once:
             entry.stretch = IN_LINE_NO_MORE
         else:
@@ -121,7 +119,7 @@ class Schedule(Generic[E]):
             floor = 0.0 if is_new else min(longest, max(pace.min_interval, 2 * (pace.lateness or 0.0)))
             self._queue(entry, self._rank_in_line(kind, entry.stretch, floor, longest))
             return
-        cell, age = entry.cell or self._line(kind).then or self.stays(kind, ""), entry.last - entry.since
+        cell, age = entry.cell or self._lines[kind].then or self.stays(kind, ""), entry.last - entry.since
         floor = 0.0 if is_new else self._unhurried(cell, age, pace) if pace.lateness else pace.min_interval
         step = round(log2(self.price / cell.interval(age, self.price, longest) ** 2) * _STEPS)
         key = (None, step, floor, longest)
@@ -142,7 +140,7 @@ class Schedule(Generic[E]):
         """Forget a job of which nothing more is to be learned."""
         self.discard(entry)
         if entry.stretch != IN_LINE_NO_MORE:
-            self._leave_line(entry, kind, self._line(kind), now)
+            self._leave_line(entry, kind, self._lines[kind], now)
 
     # --- what is learned
 
@@ -154,7 +152,7 @@ class Schedule(Generic[E]):
         else:
             self._found_else += (ended - self._found_else) / 32
         before, cell = entry.cell, self.stays(kind, status)
-        line = self._line(kind)
+        line = self._lines[kind]
         if entry.stretch != IN_LINE_NO_MORE:
             self._saw_in_line(entry, kind, line, begun=begun, ended=ended, now=now)
         elif before is None and not begun and not ended:
@@ -325,17 +323,11 @@ class Schedule(Generic[E]):
         stepped = 2 ** (int(log2(interval) * _FLOOR_STEPS) / _FLOOR_STEPS)
         return min(pace.max_interval, max(pace.min_interval, stepped))
 
-    def _line(self, kind: Hashable) -> Line[E]:
-        line = self._lines.get(kind)
-        if line is None:
-            line = self._lines[kind] = Line()
-        return line
-
     def _rank_in_line(self, kind: Hashable, stretch: int, floor: float, longest: float) -> Rank[E]:
         key = (kind, stretch, floor, longest)
         rank = self._ranks.get(key)
         if rank is None:
-            weight = self._line(kind).weight(stretch, self.price, longest)
+            weight = self._lines[kind].weight(stretch, self.price, longest)
             rank = self._ranks[key] = Rank(weight, floor, longest)
         return rank
 

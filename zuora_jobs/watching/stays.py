@@ -36,7 +36,6 @@ _ALIKE: Final = 2.0
 _RENEW: Final = 0.1
 """Share by which what is known must grow for the rates to be worked out anew."""
 
-
 _LULL: Final = 2.0
 """Times the price of a look that waiting through a lull must cost for one before it. Durations of any scale cost 0.7."""
 
