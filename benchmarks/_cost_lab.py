@@ -81,7 +81,7 @@ class Lab:
         for number in range(max(contest.rounds for contest in contests)):
             for contest in contests:
                 if number < contest.rounds:
-                    _tell(f"CPU a poll, round {number + 1} of {contest.rounds}: {contest.name}")
+                    tell(f"CPU a poll, round {number + 1} of {contest.rounds}: {contest.name}")
                     results.cpu[contest].append(self._round(port, contest, number))
 
     def _round(self, port: int, contest: Contest, number: int) -> dict[Candidate, Figures]:
@@ -98,7 +98,7 @@ class Lab:
     def _measure_memory(self, port: int, results: Results) -> None:
         for candidate, jobs, interval in self.plan.memory:
             if candidate.peer in self.environments:
-                _tell(f"memory: {candidate.name}, {jobs:,} jobs")
+                tell(f"memory: {candidate.name}, {jobs:,} jobs")
                 order = {"jobs": jobs, "interval": interval}
                 figures = _figures(self.environments, candidate, "memory", port, order)
                 if figures is not None:
@@ -106,7 +106,7 @@ class Lab:
 
     def _measure_intake(self, port: int, results: Results) -> None:
         for number in range(self.plan.intakes):
-            _tell(f"taking in {self.plan.intake:,} jobs, round {number + 1} of {self.plan.intakes}")
+            tell(f"taking in {self.plan.intake:,} jobs, round {number + 1} of {self.plan.intakes}")
             for candidate in (LOOP, *OURS):
                 order = {"jobs": self.plan.intake, "interval": FAR, "seconds": AFTERWARDS}
                 figures = _figures(self.environments, candidate, "intake", port, order)
@@ -116,7 +116,7 @@ class Lab:
     def _measure_imports(self, results: Results) -> None:
         codes = {name: code for name, (peer, code) in IMPORTS.items() if peer in self.environments}
         for number in range(self.plan.imports + 1):
-            _tell(f"imports, round {number} of {self.plan.imports}")
+            tell(f"imports, round {number} of {self.plan.imports}")
             for name, code in codes.items():
                 seconds = cpu_of_import(self.environments.python(IMPORTS[name][0]), code)
                 if number and seconds is not None:  # the first is there so that everything is compiled
@@ -129,31 +129,32 @@ def _figures(
     order = {"seconds": 0.0, "uvloop": False} | order
     order |= {"driver": candidate.driver, "figure": figure, "port": port, "at_once": AT_ONCE}
     command = [str(environments.python(candidate.peer)), str(HERE / "_cost_child.py"), json.dumps(order)]
-    said = _output(candidate.name, command)
+    said = output(candidate.name, command)
     return None if said is None else dict(json.loads(said))
 
 
 def cpu_of_import(python: Path, code: str) -> float | None:
     """Give the CPU seconds of a fresh interpreter that runs *code*."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if _output(code, [str(python), "-c", code]) is None:
+    if output(code, [str(python), "-c", code]) is None:
         return None
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def _output(name: str, command: Sequence[str]) -> str | None:
-    """Give what the process prints; None, and say why, where it fails: the others are measured all the same."""
+def output(name: str, command: Sequence[str], patience: float = PATIENCE) -> str | None:
+    """Give what the process prints within *patience* seconds; None, and say why, where it fails: others are still measured."""
     try:
-        ran = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE, check=True)
+        ran = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=patience, check=True)
     except subprocess.CalledProcessError as error:
-        _tell(f"{name} failed:\n{error.stderr}")
+        tell(f"{name} failed:\n{error.stderr}")
     except subprocess.TimeoutExpired:
-        _tell(f"{name} took more than {PATIENCE} s, and was stopped")
+        tell(f"{name} took more than {patience:g} s, and was stopped")
     else:
         return ran.stdout
     return None
 
 
-def _tell(text: str) -> None:
+def tell(text: str) -> None:
+    """Say how it goes, where it is not in the way of the figures."""
     print(text, file=sys.stderr, flush=True)

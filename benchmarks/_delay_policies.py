@@ -17,7 +17,7 @@ from typing import Final
 
 import backoff
 from _delay_traces import PENDING, PROCESSING, Job, Policy
-from attrs import Factory, define, frozen
+from attrs import Factory, define, field, frozen
 
 from zuora_jobs.watching.cadence import Pace
 from zuora_jobs.watching.rank import Entry
@@ -83,20 +83,10 @@ def until_now(_: Random) -> Iterator[float]:
 
 
 @define
-class EachItsOwn(Policy):
-    """Each job has waits of its own, and does not know of others."""
+class _ByMoments(Policy):
+    """Each job is due at a moment: who has been due for longest is looked at."""
 
-    waits: Waits
-    rng: Random
-    scale: float = 1.0
-    _due: list[tuple[float, int]] = Factory(list)
-    _of: dict[int, Iterator[float]] = Factory(dict)
-
-    def add(self, number: int, kind: str, now: float) -> None:
-        """Look at it at once."""
-        del kind
-        self._of[number] = self.waits(self.rng)
-        heappush(self._due, (now, number))
+    _due: list[tuple[float, int]] = field(init=False, factory=list)
 
     def pick(self, now: float) -> int | None:
         """Give who has been due for longest."""
@@ -106,6 +96,22 @@ class EachItsOwn(Policy):
         """Give when the first is due."""
         del now
         return self._due[0][0] if self._due else None
+
+
+@define
+class EachItsOwn(_ByMoments):
+    """Each job has waits of its own, and does not know of others."""
+
+    waits: Waits
+    rng: Random
+    scale: float = 1.0
+    _of: dict[int, Iterator[float]] = Factory(dict)
+
+    def add(self, number: int, kind: str, now: float) -> None:
+        """Look at it at once."""
+        del kind
+        self._of[number] = self.waits(self.rng)
+        heappush(self._due, (now, number))
 
     def saw(self, number: int, status: str, ended: bool, now: float) -> None:  # noqa: FBT001 - the protocol's
         """Draw the next wait."""
@@ -173,26 +179,16 @@ class ByStatus(Policy):
 
 
 @define
-class ToldTheEnds(Policy):
+class ToldTheEnds(_ByMoments):
     """One who is told the true ends, and looks once at each: nobody can be sooner."""
 
     jobs: Sequence[Job]
-    _due: list[tuple[float, int]] = Factory(list)
     _ends: dict[int, float] = Factory(lambda told: {job.number: job.ended for job in told.jobs}, takes_self=True)
 
     def add(self, number: int, kind: str, now: float) -> None:
         """Have it looked at when it has ended."""
         del kind
         heappush(self._due, (max(now, self._ends[number]), number))
-
-    def pick(self, now: float) -> int | None:
-        """Give who has ended."""
-        return heappop(self._due)[1] if self._due and self._due[0][0] <= now else None
-
-    def next_due(self, now: float) -> float | None:
-        """Give the next end."""
-        del now
-        return self._due[0][0] if self._due else None
 
     def saw(self, number: int, status: str, ended: bool, now: float) -> None:  # noqa: FBT001 - the protocol's
         """It has ended."""

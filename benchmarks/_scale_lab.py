@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-from _cost_lab import ENVIRONMENT, HERE, serving
+from _cost_lab import HERE, output, serving, tell
 from attrs import field, frozen
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def measure(plan: Plan, parts: Collection[str] = PARTS) -> Results:
     with serving() as port:
         for number in range(plan.rounds):
             for jobs in turned(plan.sizes, number):
-                _tell(f"round {number + 1} of {plan.rounds}: {jobs:,} jobs")
+                tell(f"round {number + 1} of {plan.rounds}: {jobs:,} jobs")
                 if "decisions" in parts:
                     _measure_decisions(jobs, results)
                 if "polls" in parts:
@@ -94,18 +93,5 @@ def _measure_polls(jobs: int, number: int, port: int, results: Results) -> None:
 
 
 def _said(script: str, order: dict[str, Any]) -> dict[str, Any] | None:
-    """Give what the process prints; None, and say why, where it fails: the others are measured all the same."""
-    command = [sys.executable, str(HERE / script), json.dumps(order)]
-    try:
-        ran = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE, check=True)
-    except subprocess.CalledProcessError as error:
-        _tell(f"{script} failed with {order}:\n{error.stderr}")
-    except subprocess.TimeoutExpired:
-        _tell(f"{script} took more than {PATIENCE} s with {order}, and was stopped")
-    else:
-        return dict(json.loads(ran.stdout))
-    return None
-
-
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    printed = output(f"{script} with {order}", [sys.executable, str(HERE / script), json.dumps(order)], PATIENCE)
+    return dict(json.loads(printed)) if printed is not None else None

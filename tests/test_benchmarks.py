@@ -1,6 +1,6 @@
 """The benchmarks run: a few jobs through a few storms, in virtual time."""
 
-import sys
+from collections.abc import Callable
 from importlib import import_module
 from itertools import accumulate
 from pathlib import Path
@@ -18,15 +18,9 @@ pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="tests of the in
 
 
 @pytest.fixture
-def chaos(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The module, found as it finds its helpers: beside it."""
+def chaos(benchmark_named: Callable[[str], Any]) -> Any:
     pytest.importorskip("looptime")
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    before = set(sys.modules)
-    yield import_module("chaos")
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(BENCHMARKS)):
-            del sys.modules[name]
+    return benchmark_named("chaos")
 
 
 def test_no_job_is_lost_or_misreported_in_a_storm(chaos, capsys):
@@ -66,9 +60,8 @@ def test_every_named_fault_has_a_storm_of_its_own(chaos):
 
 
 @pytest.mark.parametrize("ended", [False, True])
-async def test_a_journal_is_written_and_gone_on_with(monkeypatch, tmp_path, ended):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    journal = import_module("journal")
+async def test_a_journal_is_written_and_gone_on_with(benchmark_named, tmp_path, ended):
+    journal = benchmark_named("journal")
     path = tmp_path / "run.db"
     journal.write_journal(path, 300, ended=ended)
     assert await journal.seconds_to_resume(path, 300, ended=ended) > 0
@@ -77,9 +70,8 @@ async def test_a_journal_is_written_and_gone_on_with(monkeypatch, tmp_path, ende
     assert {job.outcome for job in jobs} == ({"succeeded"} if ended else {None})
 
 
-def test_a_polls_cost_is_measured_in_processes_of_their_own(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    journal = import_module("journal")
+def test_a_polls_cost_is_measured_in_processes_of_their_own(benchmark_named, tmp_path):
+    journal = benchmark_named("journal")
     cost, polls, share = journal.cpu_a_poll(8, tmp_path / "run.db", tmp_path)
     assert cost > 0
     assert polls >= 2
@@ -88,14 +80,8 @@ def test_a_polls_cost_is_measured_in_processes_of_their_own(monkeypatch, tmp_pat
 
 
 @pytest.fixture
-def delay(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The module, found as it finds its helpers: beside it."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    before = set(sys.modules)
-    yield import_module("delay")
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(BENCHMARKS)):
-            del sys.modules[name]
+def delay(benchmark_named: Callable[[str], Any]) -> Any:
+    return benchmark_named("delay")
 
 
 def test_delays_are_counted_from_the_end_or_from_when_the_handle_was_there(delay):
@@ -143,11 +129,9 @@ def test_who_watches_alone_is_given_as_many_requests_as_another(delay):
 
 
 @pytest.fixture
-def cost(monkeypatch: pytest.MonkeyPatch) -> Any:
+def cost(benchmark_named: Callable[[str], Any]) -> Any:
     """A measurement of little, without the peers that would have to be installed."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    before = set(sys.modules)
-    plan, lab = import_module("_cost_plan"), import_module("_cost_lab")
+    plan, lab, envs = map(benchmark_named, ("_cost_plan", "_cost_lab", "_cost_envs"))
     few = plan.Plan(
         contests=(plan.flat_out((plan.LOOP, plan.AZURE, plan.STREAM), 1, 0.2),),
         memory=((plan.WATCH_ALL, 1000, plan.FAR),),
@@ -155,10 +139,7 @@ def cost(monkeypatch: pytest.MonkeyPatch) -> Any:
         intakes=1,
         imports=1,
     )
-    yield lambda: lab.Lab(import_module("_cost_envs").Environments(), few).measure()
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(BENCHMARKS)):
-            del sys.modules[name]
+    return lambda: lab.Lab(envs.Environments(), few).measure()
 
 
 def test_the_cost_of_watching_is_measured_and_judged(cost):
@@ -175,17 +156,15 @@ def test_the_cost_of_watching_is_measured_and_judged(cost):
     }
 
 
-def test_what_could_not_be_measured_is_no_goal_reached(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    report = import_module("_cost_report")
+def test_what_could_not_be_measured_is_no_goal_reached(benchmark_named):
+    report = benchmark_named("_cost_report")
     assert not report.Goal("CPU", None, 1.0).is_met
     assert report.Goal("CPU", 1.0, 1.0).is_met
     assert not report.Goal("CPU", 1.0, 1.0, is_strict=True).is_met
 
 
-def test_figures_are_put_where_the_last_ones_were(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    cost, readme = import_module("cost"), tmp_path / "README.md"
+def test_figures_are_put_where_the_last_ones_were(benchmark_named, tmp_path):
+    cost, readme = benchmark_named("cost"), tmp_path / "README.md"
     readme.write_text("before\n" + "last ones\n".join(cost.BETWEEN) + "after\n", encoding="utf-8")
     for _ in range(2):
         cost.publish(readme, "| 1 |\n")
@@ -194,14 +173,8 @@ def test_figures_are_put_where_the_last_ones_were(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def scale(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The module, found as it finds its helpers: beside it."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    before = set(sys.modules)
-    yield import_module("scale")
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(BENCHMARKS)):
-            del sys.modules[name]
+def scale(benchmark_named: Callable[[str], Any]) -> Any:
+    return benchmark_named("scale")
 
 
 def test_a_polls_cost_is_measured_for_some_jobs_and_for_many(scale, tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 import weakref
 from importlib import import_module
 from pathlib import Path
@@ -24,7 +23,7 @@ from zuora_jobs.watching.schedule import Schedule
 from zuora_jobs.watching.stays import Stays
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SPARE = 33
@@ -267,16 +266,9 @@ def test_when_one_was_seen_to_begin_is_known() -> None:
 
 
 @pytest.fixture
-def delay(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def delay(benchmark_named: Callable[[str], Any]) -> Any:
     """The benchmark, found as it finds its helpers: beside it."""
-    if not BENCHMARKS.is_dir():
-        pytest.skip("tests of the installed wheel have no benchmarks")
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    before = set(sys.modules)
-    yield import_module("delay")
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(BENCHMARKS)):
-            del sys.modules[name]
+    return benchmark_named("delay")
 
 
 def against_round_robin(delay: Any, trace: str, rate: float, stuck: int = 0) -> tuple[float, Any]:
@@ -293,7 +285,7 @@ def against_round_robin(delay: Any, trace: str, rate: float, stuck: int = 0) -> 
         for policy, means in ((scheduled, ours), (policies.InTurns(), others)):
             delays = delay.run([*late, *jobs], policy, rate).delays
             means.append(fmean(delays[job.number] for job in jobs if job.ended > 0))
-        line = scheduled.schedule._line("operation")
+        line = scheduled.schedule._lines["operation"]
     return fmean(ours) / fmean(others), line
 
 

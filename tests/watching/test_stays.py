@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from copy import deepcopy
-from importlib import import_module
 from math import ceil, erfc, exp, inf, isclose, isfinite, log, pi, sqrt
 from pathlib import Path
 from random import Random
@@ -21,7 +19,7 @@ from zuora_jobs.watching.schedule import Schedule
 from zuora_jobs.watching.stays import BINS, Stays, bin_of, strength
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 STARTS = [0.0, *(1.25**number for number in range(1, BINS))]
@@ -332,16 +330,9 @@ def test_the_schedule_counts_from_midway_between_two_looks() -> None:
 
 
 @pytest.fixture
-def traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Any]]:
+def traces(benchmark_named: Callable[[str], Any]) -> tuple[Any, Any]:
     """The benchmark's small world and its policies, found as they find each other: beside them."""
-    if not BENCHMARKS.is_dir():
-        pytest.skip("tests of the installed wheel have no benchmarks")
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    before = set(sys.modules)
-    yield import_module("_delay_traces"), import_module("_delay_policies")
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(BENCHMARKS)):
-            del sys.modules[name]
+    return benchmark_named("_delay_traces"), benchmark_named("_delay_policies")
 
 
 @pytest.mark.parametrize(("count", "mean", "rate"), [(400, 600, 2.0), (400, 600, 10.0), (100, 300, 1.0)])
