@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,20 @@ class Caller:
 
     async def poll(self, job: emulator.Job) -> Any:
         return await (await self.get(job.family.route + job.id)).json()
+
+    async def send(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        """Send a document, if any; give the status and the answer's document."""
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        response = await self.ask(method, path, headers=headers, data=data)
+        return response.status, await response.json()
+
+    async def fetch(self, url: str, **headers: str) -> Any:
+        """Follow a presigned URL, without a token; give the response, read."""
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self.session.get(url, headers=headers) as response:
+            await response.read()
+            return response
 
     async def cancel(self, job: emulator.Job) -> Any:
         return await self.ask("DELETE", job.family.route + job.id)

@@ -70,7 +70,7 @@ async def test_a_cancel_can_lose_the_race(calling: Any) -> None:
 
 async def test_only_aqua_can_be_cancelled(calling: Any) -> None:
     async with calling() as caller:
-        for kind in ("operation", "bulk-pdf", "credit-memo-apply"):
+        for kind in ("operation", "bulk-pdf", "credit-memo-apply", "credit-memo-unapply"):
             job = caller.zuora.add_job(kind, seconds=60)
             response = await caller.cancel(job)
             assert (response.status, response.headers["Allow"]) == (405, "GET")

@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from zuora_jobs import emulator
-from zuora_jobs.emulator import Answer, Bomb, EndlessHeaders, Fault, Flood, Step, Trickle, Truncate
+from zuora_jobs.emulator import Answer, Bomb, CutAfter, EndlessHeaders, Fault, Flood, LoseReply, Step, Trickle, Truncate
 from zuora_jobs.emulator.deliveries import MIB
 from zuora_jobs.emulator.replies import Line, Reply
 from zuora_jobs.errors import ConfigurationError
@@ -151,7 +151,7 @@ async def test_nothing_outlives_the_block(effect: Any, looptime: Any) -> None:
             reader: Any = await later.enter_async_context(socket_to(zuora))
             await asyncio.sleep(1.5)
             theirs = open_sockets() - open_before - {reader._transport.get_extra_info("socket").fileno()}
-            assert len(theirs) == 2  # the one that listens, and its end of the line
+            assert len(theirs) == 3  # the two that listen, and its end of the line
         assert looptime == 1.5
         assert asyncio.all_tasks() == {asyncio.current_task()}
         assert not open_sockets() & theirs  # although nobody has read what was sent
@@ -262,9 +262,66 @@ async def test_truncated_on_the_wire() -> None:
         assert await reader.read() == b'{"message": "Auth'
 
 
+async def test_cut_after_on_the_wire() -> None:
+    async with struck(CutAfter(bytes=7)) as (_, reader):
+        head = await head_of(reader)
+        assert b"Content-Length: 35" in head
+        assert await reader.readexactly(7) == b'{"messa'
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+
+
+async def test_an_answer_that_is_short_enough_is_not_cut() -> None:
+    async with struck(CutAfter(bytes=35)) as (_, reader):
+        await head_of(reader)
+        assert await reader.readexactly(35) == b'{"message": "Authentication error"}'
+
+
+@pytest.mark.looptime
+async def test_a_cut_may_come_later(looptime: Any) -> None:
+    async with struck(CutAfter(bytes=7, seconds=3)) as (_, reader):
+        await head_of(reader)
+        await reader.readexactly(7)
+        assert looptime == 0
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        assert looptime == 3
+
+
+@pytest.mark.looptime
+async def test_a_cut_does_not_wait_for_ever_for_a_client_that_does_not_read(looptime: Any) -> None:
+    async with emulator.running() as zuora:
+        zuora.fault(CutAfter(bytes=100_000))
+        zuora.fault(Answer(200, b"x" * MIB, content_type="image/png"))
+        async with socket_to(zuora):
+            await asyncio.sleep(1)
+            for _ in range(20_000):
+                await asyncio.sleep(0)
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert looptime == 1
+
+
+async def test_the_effects_that_end_each_other() -> None:
+    """What is cut by two effects is cut by the outermost."""
+    async with emulator.running() as zuora:
+        zuora.fault(CutAfter(bytes=3))
+        zuora.fault(LoseReply())
+        async with socket_to(zuora) as reader:
+            await head_of(reader)
+            assert await reader.readexactly(3) == b'{"m'
+
+
+async def test_lose_reply_on_the_wire() -> None:
+    async with struck("lose-reply") as (zuora, reader):
+        assert await reader.read() == b""
+        assert [record.status for record in zuora.requests] == [None]
+
+
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
+        (lambda: CutAfter(bytes=-1), "after some bytes, not -1"),
+        (lambda: CutAfter(seconds=-1), "its last byte, not -1"),
         (lambda: Trickle(-1), "seconds apart, not -1"),
         (lambda: EndlessHeaders(-0.5), "seconds apart, not -0.5"),
         (lambda: Flood(10), "at least 65536 bytes, not 10"),

@@ -93,12 +93,16 @@ async def test_bulk_pdf_steps_follow_its_progress(calling: Any) -> None:
         ]
 
 
-async def test_credit_memo_apply(calling: Any) -> None:
-    done = await answer(calling, "credit-memo-apply", "Processed")
+@pytest.mark.parametrize(
+    ("kind", "operation"), [("apply", "AsyncCreditMemoApply"), ("unapply", "AsyncCreditMemoUnapply")]
+)
+async def test_credit_memo_settlements(kind: Any, operation: Any, calling: Any) -> None:
+    done = await answer(calling, f"credit-memo-{kind}", "Processed")
+    assert done["operationType"] == operation
     assert set(done) == {"id", "status", "operationType", "referenceId", "referenceType", "error", "success"}
     assert (done["error"], done["success"]) == (None, True)
-    failed = await answer(calling, "credit-memo-apply", "Error")
-    assert isinstance(failed["error"], str)
+    failed = await answer(calling, f"credit-memo-{kind}", "Error")
+    assert f"to {kind}" in failed["error"]
 
 
 @pytest.mark.looptime

@@ -34,6 +34,29 @@ Amount = 0.10
 kind = "operation"
 document = { id = "1", status = "Completed", success = true }
 
+[[credit_memos]]
+id = "m-1"
+amount = 12.50
+appliedAmount = 0.10
+
+[[submits]]
+name = "aqua"
+at_once = true
+fields = { batches = [{ recordCount = 3 }] }
+
+[[submits]]
+name = "aqua"
+life = [{ status = "submitted", seconds = 1.5 }, { status = "aborted" }]
+times = 1
+
+[[faults]]
+effect = { kind = "cut-after", bytes = 5 }
+path = "/v1/files"
+
+[[faults]]
+effect = "lose-reply"
+path = "/v1/nowhere"
+
 [[faults]]
 effect = "unavailable"
 path = "/v1/operations"
@@ -74,6 +97,12 @@ async def test_toml(tmp_path: Any, calling: Any) -> None:
         assert (first.status, second.status) == (503, 200)
         assert second.headers["RateLimit-Limit"] == "100, 100;w=60, 5000;w=3600"
         assert second.headers["Concurrency-Limit-Limit"] == "20"
+        assert zuora.credit_memo("m-1")["unappliedAmount"] == Decimal("12.40")
+        query = {"queries": [{"name": "q", "query": "select Id from Invoice"}]}
+        answers = [(await caller.send("POST", "/v1/batch-query/", query))[1] for _ in range(2)]
+        assert [(made["status"], made["batches"][0].get("recordCount")) for made in answers] == [
+            ("submitted", None), ("completed", 3),
+        ]  # fmt: skip
         before = asyncio.get_running_loop().time()
         said = b'{"ok": true, "status": "Pending", "status": "Failed"}'
         assert await caller.read("/v1/object/invoice/2c92c8955bd63cc1015bd7c151af02ab") == said
@@ -94,7 +123,10 @@ async def test_json_and_mappings(tmp_path: Any) -> None:
 @pytest.mark.parametrize(
     ("scenario", "complaint"),
     [
-        ({"job": []}, "there is no 'job' here; there are limits, jobs, invoices, documents, faults"),
+        (
+            {"job": []},
+            "there is no 'job' here; there are limits, jobs, invoices, documents, faults, submits, credit_memos",
+        ),
         ({"jobs": {}}, "jobs: a list is needed, not {}"),
         ({"jobs": [1]}, "jobs[0]: a table is needed, not 1"),
         ({"jobs": [{}]}, "jobs[0]: 'kind' is missing"),
@@ -127,6 +159,14 @@ async def test_json_and_mappings(tmp_path: Any) -> None:
         ({"faults": [{"effect": {"kind": "delay"}}]}, "faults[0].effect: "),
         ({"faults": [{"effect": {"kind": "trickle", "seconds": -1}}]}, "faults[0].effect: the bytes of a trickle"),
         ({"faults": [{"effect": {"kind": "flood", "size": "big"}}]}, "faults[0].effect: "),
+        ({"submits": [{"ends": "completed"}]}, "submits[0]: 'name' is missing"),
+        ({"submits": [{"name": "aqau"}]}, "submits[0].name: there is no submit called 'aqau'"),
+        ({"submits": [{"name": "aqua", "at_once": 1}]}, "submits[0].at_once: true or false"),
+        ({"submits": [{"name": "aqua", "times": 0}]}, "submits[0]: a rule is for one submit at least"),
+        ({"submits": [{"name": "aqua", "at_once": True, "polls": 1}]}, "submits[0]: a job that has ended at once"),
+        ({"credit_memos": [1]}, "credit_memos[0]: a table is needed"),
+        ({"credit_memos": [{"amount": "much"}]}, "credit_memos[0]: "),
+        ({"faults": [{"effect": {"kind": "cut-after", "bytes": -1}}]}, "faults[0].effect: an answer is cut"),
         ({"faults": [{"effect": "slow", "path": "("}]}, "faults[0]: the path '(' is not a regular expression"),
     ],
     ids=str,
@@ -137,7 +177,7 @@ async def test_nonsense_is_refused_with_its_place_and_nothing_is_used(scenario: 
             zuora.load_scenario({**scenario, "invoices": [{"Id": "1"}]} if "job" not in scenario else scenario)
         assert str(caught.value).startswith(complaint)
         assert "\n" not in str(caught.value)
-        assert (zuora.jobs, zuora.stock.invoices) == ([], {})
+        assert (zuora.jobs, zuora.stock.invoices, zuora.stock.credit_memos) == ([], {}, {})
 
 
 @pytest.mark.parametrize(

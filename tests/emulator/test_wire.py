@@ -58,7 +58,12 @@ async def test_long_answers_are_compressed_on_demand(calling: Any) -> None:
 )
 async def test_unknown_ids(options: Any, status: Any, code: Any, calling: Any) -> None:
     async with calling(**options) as caller:
-        for path in ("/v1/operations/jobs/", "/v1/operations/bulk-pdf/", "/v1/credit-memos/apply-async-jobs/"):
+        for path in (
+            "/v1/operations/jobs/",
+            "/v1/operations/bulk-pdf/",
+            "/v1/credit-memos/apply-async-jobs/",
+            "/v1/credit-memos/unapply-async-jobs/",
+        ):
             response = await caller.get(path + "no-such-id")
             refusal = await response.json()
             assert response.status == status

@@ -3,7 +3,10 @@
 A script, to be run with an interpreter that has `zuora-sdk`: importing it takes some 15 seconds, so one run serves the
 whole test session. The first argument is a base URL; standard input is the plan:
 
-    {"client_id": ..., "client_secret": ..., "calls": [{"name": ..., "operation": ..., "id": ...}, ...]}
+    {"client_id": ..., "client_secret": ..., "calls": [{"name": ..., "operation": ..., "id": ..., "body": ...}, ...]}
+
+An operation with a body is given the SDK's model of it, built of that document; an id that is `<name of a call>.<field>`
+stands for what the SDK's model of that call's answer has there.
 
 Standard output is `{"token": ..., "answers": {name: answer}, "enums": {name: [values]}, "models": {name: [fields]}}`,
 where an answer has `status`, `decoded` (the model's own fields by their wire names), and `unknown` (what the model has
@@ -14,15 +17,20 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import date
 from typing import Any
 
 from zuora_sdk.exceptions import ApiException
+from zuora_sdk.models.async_apply_credit_memo_request import AsyncApplyCreditMemoRequest
+from zuora_sdk.models.async_unapply_credit_memo_request import AsyncUnapplyCreditMemoRequest
 from zuora_sdk.models.batch_query_encrypted import BatchQueryEncrypted
 from zuora_sdk.models.batch_query_format import BatchQueryFormat
 from zuora_sdk.models.batch_query_status import BatchQueryStatus
 from zuora_sdk.models.batch_query_type import BatchQueryType
+from zuora_sdk.models.bulk_pdf_generation_job_request import BulkPdfGenerationJobRequest
 from zuora_sdk.models.bulk_pdf_generation_job_status import BulkPDFGenerationJobStatus
 from zuora_sdk.models.bulk_pdf_generation_step_status import BulkPDFGenerationStepStatus
+from zuora_sdk.models.create_batch_query_job_request import CreateBatchQueryJobRequest
 from zuora_sdk.models.expanded_invoice import ExpandedInvoice
 from zuora_sdk.models.invoice_settlement_async_job_operation_type import InvoiceSettlementAsyncJobOperationType
 from zuora_sdk.models.invoice_settlement_async_job_reference_type import InvoiceSettlementAsyncJobReferenceType
@@ -30,6 +38,7 @@ from zuora_sdk.models.invoice_settlement_async_job_status import InvoiceSettleme
 from zuora_sdk.models.operation_job_object_type import OperationJobObjectType
 from zuora_sdk.models.operation_job_status import OperationJobStatus
 from zuora_sdk.models.operation_job_type import OperationJobType
+from zuora_sdk.models.reverse_invoice_request import ReverseInvoiceRequest
 from zuora_sdk.zuora_client import ZuoraClient
 
 ENUMS = (
@@ -48,6 +57,15 @@ ENUMS = (
 )
 
 
+BODIES = {
+    "submit aqua": CreateBatchQueryJobRequest,
+    "submit bulk-pdf": BulkPdfGenerationJobRequest,
+    "submit invoice-reverse": ReverseInvoiceRequest,
+    "submit credit-memo-apply": AsyncApplyCreditMemoRequest,
+    "submit credit-memo-unapply": AsyncUnapplyCreditMemoRequest,
+}
+
+
 def invoice_call(client: ZuoraClient, invoice_id: str) -> Any:
     """The SDK has no operation for the CRUD route, so its lower half is used: serialise, call, decode."""
     api = client.api_client
@@ -64,13 +82,23 @@ def invoice_call(client: ZuoraClient, invoice_id: str) -> Any:
 
 
 def operations(client: ZuoraClient) -> dict[str, Any]:
-    """Operation name -> a function of an id that gives the SDK's ApiResponse."""
+    """Operation name -> a function of an id, or of a body, or of both, that gives the SDK's ApiResponse."""
     aqua, operation, memo = client.aggregate_queries_api(), client.operations_api(), client.credit_memos_api()
+    invoice = client.invoices_api()
     return {
         "operation": operation.get_operation_job_with_http_info,
         "bulk-pdf": operation.get_bulk_pdfto_zip_generation_with_http_info,
         "aqua": aqua.get_batch_query_job_with_http_info,
         "credit-memo-apply": memo.get_apply_credit_memo_async_job_with_http_info,
+        "credit-memo-unapply": memo.get_unapply_credit_memo_async_job_with_http_info,
+        "submit aqua": aqua.create_batch_query_with_http_info,
+        "submit bulk-pdf": operation.create_bulk_pdfto_zip_generation_with_http_info,
+        "submit invoice-delete": invoice.delete_invoice_with_http_info,
+        "submit invoice-reverse": invoice.reverse_invoice_with_http_info,
+        "submit credit-memo-apply": memo.apply_credit_memo_async_with_http_info,
+        "submit credit-memo-unapply": memo.unapply_credit_memo_async_with_http_info,
+        "credit memo": memo.get_credit_memo_with_http_info,
+        "v1 invoice": invoice.get_invoice_with_http_info,
         "cancel": aqua.delete_batch_query_job_with_http_info,
         "invoice": lambda invoice_id: invoice_call(client, invoice_id),
     }
@@ -96,6 +124,8 @@ def plain(value: Any) -> Any:
     """A decoded model as JSON: its own fields by their wire names, without those that are null."""
     if isinstance(value, list):
         return [plain(item) for item in value]
+    if isinstance(value, date):
+        return value.isoformat()
     if not hasattr(type(value), "model_fields"):
         return value
     return {
@@ -105,10 +135,16 @@ def plain(value: Any) -> Any:
     }
 
 
-def ask(call: Any, job_id: str) -> dict[str, Any]:
+def ask(operation: Any, call: dict[str, Any], answers: dict[str, Any]) -> dict[str, Any]:
     """One call, as JSON."""
+    arguments = [] if call["id"] is None else [call["id"]]
+    if arguments and "." in arguments[0]:
+        name, _, field = arguments[0].partition(".")
+        arguments = [answers[name]["decoded"][field]]
+    if call.get("body") is not None:
+        arguments.append(BODIES[call["operation"]].from_dict(call["body"]))
     try:
-        answer = call(job_id)
+        answer = operation(*arguments)
     except ApiException as refusal:
         return {"status": refusal.status, "error": type(refusal).__name__, "decoded": plain(refusal.data)}
     return {"status": answer.status_code, "decoded": plain(answer.data), "unknown": unknown(answer.data)}
@@ -121,9 +157,12 @@ def main(base_url: str, plan: dict[str, Any]) -> dict[str, Any]:
     client._max_retries = 1
     client._auth()
     known = operations(client)
+    answers: dict[str, Any] = {}
+    for call in plan["calls"]:
+        answers[call["name"]] = ask(known[call["operation"]], call, answers)
     return {
         "token": {"expires": client.token["access_token"] is not None, "expired": client.is_token_expired()},
-        "answers": {call["name"]: ask(known[call["operation"]], call["id"]) for call in plan["calls"]},
+        "answers": answers,
         "enums": {enum.__name__: [member.value for member in enum] for enum in ENUMS},
         "models": {"ExpandedInvoice": [field.alias or name for name, field in ExpandedInvoice.model_fields.items()]},
     }

@@ -4,6 +4,7 @@
         job = zuora.add_job("aqua", life=[Step("submitted", 1), Step("executing", 2), Step("completed")])
         ...                                 # talk to zuora.url; the running loop is the only clock
         assert job.polls == 3
+        zuora.on_submit("invoice-delete", ends="Failed", times=1)           # what the next submit becomes
 
 It is read from the vendor's own pages and shares no code with the client that it tests. Nothing is imported before it
 is asked for, so that the pytest plugin costs nothing where it is not used. Units: floats are seconds of loop time.
@@ -15,13 +16,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from zuora_jobs.emulator.deliveries import Bomb, Drop, EndlessHeaders, Flood, Reset, Trickle, Truncate
+    from zuora_jobs.emulator.deliveries import (
+        Bomb,
+        CutAfter,
+        Drop,
+        EndlessHeaders,
+        Flood,
+        LoseReply,
+        Reset,
+        Trickle,
+        Truncate,
+    )
     from zuora_jobs.emulator.effects import Answer, Delay, Effect, Hang, Patch, Relabel, RetryAt, Retype
     from zuora_jobs.emulator.faults import ActiveFault, Fault
     from zuora_jobs.emulator.jobs import Job
     from zuora_jobs.emulator.limits import API_SANDBOX, DEVELOPER_SANDBOX, PRODUCTION, Window
     from zuora_jobs.emulator.lives import Step
     from zuora_jobs.emulator.log import RequestRecord, Statistics
+    from zuora_jobs.emulator.scripts import Submission
     from zuora_jobs.emulator.server import running
     from zuora_jobs.emulator.tenant import Emulator
 
@@ -32,6 +44,7 @@ __all__ = [
     "ActiveFault",
     "Answer",
     "Bomb",
+    "CutAfter",
     "Delay",
     "Drop",
     "Effect",
@@ -41,6 +54,7 @@ __all__ = [
     "Flood",
     "Hang",
     "Job",
+    "LoseReply",
     "Patch",
     "Relabel",
     "RequestRecord",
@@ -49,6 +63,7 @@ __all__ = [
     "Retype",
     "Statistics",
     "Step",
+    "Submission",
     "Trickle",
     "Truncate",
     "Window",
@@ -56,13 +71,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "deliveries": ("Bomb", "Drop", "EndlessHeaders", "Flood", "Reset", "Trickle", "Truncate"),
+    "deliveries": ("Bomb", "CutAfter", "Drop", "EndlessHeaders", "Flood", "LoseReply", "Reset", "Trickle", "Truncate"),
     "effects": ("Answer", "Delay", "Effect", "Hang", "Patch", "Relabel", "RetryAt", "Retype"),
     "faults": ("ActiveFault", "Fault"),
     "jobs": ("Job",),
     "limits": ("API_SANDBOX", "DEVELOPER_SANDBOX", "PRODUCTION", "Window"),
     "lives": ("Step",),
     "log": ("RequestRecord", "Statistics"),
+    "scripts": ("Submission",),
     "server": ("running",),
     "tenant": ("Emulator",),
 }

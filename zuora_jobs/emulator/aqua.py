@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from zuora_jobs.emulator.documents import BLANK_SEPARATED
+from zuora_jobs.emulator.files import files_of
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from zuora_jobs.emulator.documents import Birth, View
     from zuora_jobs.emulator.replies import Document
@@ -33,11 +34,12 @@ DEFAULT_BATCHES = 2
 
 
 def aqua_birth(birth: Birth) -> Document:
-    """A job of two queries, or of as many as the caller's `batches` has."""
-    asked = birth.fields.get("batches")
-    count = len(asked) if isinstance(asked, list) else DEFAULT_BATCHES
+    """A job of the queries that were asked for; else of two, or of as many as the caller's `batches` has."""
+    wanted = birth.fields.get("batches")
+    count = len(wanted) if isinstance(wanted, list) else DEFAULT_BATCHES
+    asked = birth.asked.get("batches", [{}] * count)
     return {
-        "batches": [_batch(number, birth.rng) for number in range(count)],
+        "batches": [{**_batch(number, birth.rng), **batch} for number, batch in enumerate(asked)],
         "encrypted": "none",
         "format": "CSV",
         "id": birth.job_id,
@@ -117,9 +119,27 @@ def _done(batch: Mapping[str, Any]) -> Document:
 
 
 def _undone(batch: Mapping[str, Any], scene: _Scene, *, turn: bool) -> Document:
-    kept = {name: value for name, value in batch.items() if name not in {"fileId", "recordCount"}}
     status, message = (scene.current, scene.message) if turn else (scene.later, "")
-    return {**kept, **_status(status), "message": message}
+    return {**batch, **_status(status), "message": message}
+
+
+RESULTS = frozenset({"fileId", "segments", "recordCount"})
+"""What a batch has from the moment it is completed."""
+
+
+def aqua_hide(document: Document) -> Document:
+    """The document without the results that batches do not have yet; segments stand in place of a file."""
+    return {**document, "batches": [_visible(batch) for batch in document.get("batches", [])]}
+
+
+def _visible(batch: Mapping[str, Any]) -> Document:
+    hidden = RESULTS if batch.get("status") != "completed" else {"fileId"} if batch.get("segments") else frozenset()
+    return {name: value for name, value in batch.items() if name not in hidden}
+
+
+def aqua_files(document: Document) -> list[str]:
+    """The ids of all files that the batches may come to have."""
+    return [file_id for batch in document.get("batches", []) for file_id in files_of(batch)]
 
 
 CANCEL_JOB_FIELDS = ("batches", "encrypted", "format", "id", "name", "sourceData", "status", "version")
@@ -128,7 +148,10 @@ CANCEL_BATCH_FIELDS = ("batchId", "batchType", "fileId", "message", "name", "que
 
 def aqua_cancel_answer(document: Document) -> Document:
     """The document as DELETE shows it: the fields of that page's sample, and no more."""
-    batches = [
-        {name: batch[name] for name in CANCEL_BATCH_FIELDS if name in batch} for batch in document.get("batches", [])
-    ]
-    return {name: batches if name == "batches" else document[name] for name in CANCEL_JOB_FIELDS if name in document}
+    return only(document, CANCEL_JOB_FIELDS, CANCEL_BATCH_FIELDS)
+
+
+def only(document: Document, job_fields: Sequence[str], batch_fields: Sequence[str]) -> Document:
+    """Of a job's document and its batches just those fields."""
+    batches = [{name: batch[name] for name in batch_fields if name in batch} for batch in document.get("batches", [])]
+    return {name: batches if name == "batches" else document[name] for name in job_fields if name in document}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
+from zuora_jobs.emulator.contents import PIECE, Content, pieces
 from zuora_jobs.emulator.replies import OK, Reply
 from zuora_jobs.errors import ConfigurationError
 
@@ -24,9 +25,14 @@ if TYPE_CHECKING:
     from zuora_jobs.emulator.replies import Line
 
 MIB = 1 << 20
-PIECE = 1 << 16
-"""Bytes that are sent in one go."""
 GZIP_FORMAT = zlib.MAX_WBITS | 16
+
+
+async def send_slowly(line: Line, content: Content, end: int | None = None) -> None:
+    """Send *content*, up to *end*, piece by piece, as fast as the client reads and no faster than others can bear."""
+    for piece in pieces(content, end):
+        await line.send(piece)
+        await asyncio.sleep(0)  # a client that reads fast must not keep the loop from all others
 
 
 def _refuse_unless(sensible: bool, what: str, value: object) -> None:  # noqa: FBT001 - read as a sentence
@@ -50,9 +56,52 @@ class Truncate:
         """Shorten the answer."""
         return evolve(await proceed(), delivery=self._deliver)
 
-    async def _deliver(self, line: Line, content: bytes) -> None:
+    async def _deliver(self, line: Line, content: Content) -> None:
         await line.begin(len(content))
-        await line.send(content[: int(len(content) * self.keep)])
+        await send_slowly(line, content, int(len(content) * self.keep))
+        line.hang_up()
+
+
+@frozen
+class CutAfter:
+    """Promise the whole body, send the first *bytes* bytes, break the connection off (RST).
+
+    What the client's machine has by then is what was sent, but a client may lose what it has not read when it learns of
+    the reset. One in the same process has the time to read it all; for another, give it some *seconds*.
+    """
+
+    bytes: int = 1000
+    seconds: float = 0.0
+    """Between the last byte and the reset."""
+
+    def __attrs_post_init__(self) -> None:
+        _refuse_unless(self.bytes >= 0, "an answer is cut after some bytes", self.bytes)
+        _refuse_unless(self.seconds >= 0, "an answer is cut some seconds after its last byte", self.seconds)
+
+    async def strike(self, proceed: Proceed) -> Reply:
+        """Shorten the answer. One that is no longer than that arrives whole."""
+        reply = await proceed()
+        whole = len(reply.content()) <= self.bytes and reply.delivery is None
+        return reply if whole else evolve(reply, delivery=self._deliver)
+
+    async def _deliver(self, line: Line, content: Content) -> None:
+        await line.begin(len(content))
+        await send_slowly(line, content, self.bytes)
+        await line.flush()
+        if self.seconds:
+            await asyncio.sleep(self.seconds)
+        line.reset()
+
+
+@frozen
+class LoseReply:
+    """Carry the request out, and cut the connection without a word: what was done stays done, the answer is lost."""
+
+    async def strike(self, proceed: Proceed) -> Reply:
+        """Swallow the answer."""
+        return evolve(await proceed(), delivery=self._deliver, dropped=True)
+
+    async def _deliver(self, line: Line, _: Content) -> None:
         line.hang_up()
 
 
@@ -64,7 +113,7 @@ class Drop:
         """Say nothing."""
         return Reply(delivery=self._deliver, dropped=True)
 
-    async def _deliver(self, line: Line, _: bytes) -> None:
+    async def _deliver(self, line: Line, _: Content) -> None:
         line.hang_up()
 
 
@@ -76,7 +125,7 @@ class Reset:
         """Say nothing."""
         return Reply(delivery=self._deliver, dropped=True)
 
-    async def _deliver(self, line: Line, _: bytes) -> None:
+    async def _deliver(self, line: Line, _: Content) -> None:
         line.reset()
 
 
@@ -93,7 +142,7 @@ class Trickle:
         """Slow the answer down. It tells the state at its beginning."""
         return evolve(await proceed(), delivery=self._deliver)
 
-    async def _deliver(self, line: Line, content: bytes) -> None:
+    async def _deliver(self, line: Line, content: Content) -> None:
         await line.begin(len(content))
         for position in range(len(content)):
             if position:
@@ -115,7 +164,7 @@ class EndlessHeaders:
         """Answer without asking anybody."""
         return Reply(delivery=self._deliver, dropped=True)
 
-    async def _deliver(self, line: Line, _: bytes) -> None:
+    async def _deliver(self, line: Line, _: Content) -> None:
         await line.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n")
         header = b"X-Filler: " + b"x" * 1000 + b"\r\n"
         burst = header * (PIECE // len(header))
@@ -147,7 +196,7 @@ class Flood:
         """Answer without asking anybody."""
         return Reply(delivery=self._deliver)
 
-    async def _deliver(self, line: Line, _: bytes) -> None:
+    async def _deliver(self, line: Line, _: Content) -> None:
         await line.begin(None)
         for piece in _padded(self.size):
             await line.send(piece)

@@ -11,17 +11,18 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from zuora_jobs.emulator.files import presigned_urls
+from zuora_jobs.emulator.archives import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
     from zuora_jobs.emulator.replies import Document
+    from zuora_jobs.emulator.store import Store
 
 BLANK_SEPARATED = "%Y-%m-%d %H:%M:%S"
 """How v1 writes moments: a blank in the middle and no zone at the end."""
@@ -36,6 +37,8 @@ class Birth:
     created: datetime
     fields: Mapping[str, object]
     """What the caller asked for; laid over the result afterwards."""
+    asked: Mapping[str, Any]
+    """What the request that submitted it asked for; empty for a job that a script made."""
 
 
 @frozen
@@ -47,8 +50,10 @@ class View:
     status: str
     progress: float
     """How much of a running job is done, or was done when it was stopped: 0 to 1."""
+    now: datetime
     ended: datetime | None
-    base_url: str
+    store: Store
+    asked: Mapping[str, Any]
 
 
 def zuora_id(rng: random.Random) -> str:
@@ -108,14 +113,24 @@ def bulk_pdf_now(view: View) -> Document:
         "success": True,
     }
     if view.status in {"Completed", "PartialComplete"} and view.ended is not None:
-        document["fileUrls"] = presigned_urls(view.base_url, job_id, view.ended)
+        document["fileUrls"] = view.store.urls(job_id, names_of(job_id, view.asked), view.ended, view.now)
     if view.status == "PartialComplete":
-        rng = random.Random(job_id)  # noqa: S311 - plausible, not secret
-        document["failedDocuments"] = [{"docType": "Invoice", "objectIds": [zuora_id(rng), zuora_id(rng)]}]
-        document["skippedDocuments"] = [{"docType": "CreditMemo", "objectIds": [zuora_id(rng)]}]
+        document |= _left_out(job_id, view.asked)
     if view.status in BULK_PDF_REASONS:
         document["reasons"] = [BULK_PDF_REASONS[view.status]]
     return document
+
+
+def _left_out(job_id: str, asked: Mapping[str, Any]) -> Document:
+    """Which documents have failed or were skipped: of those that were asked for, the last."""
+    if "documents" in asked:
+        last = asked["documents"][-1]
+        return {"failedDocuments": [{"docType": last["docType"], "objectIds": last["objectIds"][-1:]}]}
+    rng = random.Random(job_id)  # noqa: S311 - plausible, not secret
+    return {
+        "failedDocuments": [{"docType": "Invoice", "objectIds": [zuora_id(rng), zuora_id(rng)]}],
+        "skippedDocuments": [{"docType": "CreditMemo", "objectIds": [zuora_id(rng)]}],
+    }
 
 
 def credit_memo_apply_birth(birth: Birth) -> Document:
@@ -128,7 +143,18 @@ def credit_memo_apply_birth(birth: Birth) -> Document:
     }
 
 
+def credit_memo_unapply_birth(birth: Birth) -> Document:
+    """A credit memo to unapply."""
+    return {**credit_memo_apply_birth(birth), "operationType": "AsyncCreditMemoUnapply"}
+
+
 def credit_memo_apply_now(view: View) -> Document:
     """Its status, and `error`: a sentence if it failed, null otherwise."""
     why = f"The credit memo {view.born['referenceId']} has an unapplied amount smaller than the amount to apply."
+    return {"status": view.status, "error": why if view.status == "Error" else None, "success": True}
+
+
+def credit_memo_unapply_now(view: View) -> Document:
+    """Its status, and `error`."""
+    why = f"The credit memo {view.born['referenceId']} has an applied amount smaller than the amount to unapply."
     return {"status": view.status, "error": why if view.status == "Error" else None, "success": True}

@@ -123,7 +123,7 @@ class Patch:
     async def strike(self, proceed: Proceed) -> Reply:
         """Edit the answer."""
         reply = await proceed()
-        if isinstance(reply.body, bytes):
+        if not isinstance(reply.body, dict):
             return reply
         kept = {name: value for name, value in reply.body.items() if name not in self.remove}
         document = overlay(kept, self.fields)

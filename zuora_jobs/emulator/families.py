@@ -1,4 +1,4 @@
-"""The four families of jobs: everything that differs between them, a row each.
+"""The families of jobs: everything that differs between them, a row each.
 
 Read from the vendor's own pages and from nothing else, so that one misreading cannot sit on both sides of a test:
   https://developer.zuora.com/v1-api-reference/api/operation/Get_BulkPDFToZIPGeneration/
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from zuora_jobs.emulator.aqua import aqua_birth, aqua_cancel_answer, aqua_now
+from zuora_jobs.emulator.aqua import aqua_birth, aqua_cancel_answer, aqua_files, aqua_hide, aqua_now
+from zuora_jobs.emulator.archives import places_of
 from zuora_jobs.emulator.documents import (
     Birth,
     View,
@@ -22,6 +23,8 @@ from zuora_jobs.emulator.documents import (
     bulk_pdf_now,
     credit_memo_apply_birth,
     credit_memo_apply_now,
+    credit_memo_unapply_birth,
+    credit_memo_unapply_now,
     operation_birth,
     operation_now,
 )
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Mapping
 
+    from zuora_jobs.emulator.jobs import Job
     from zuora_jobs.emulator.options import Options
 
 
@@ -68,6 +72,14 @@ class Cancel:
     """The refusal for a job that has ended."""
 
 
+def _as_it_is(document: Document) -> Document:
+    return document
+
+
+def _no_files(_: Document) -> list[str]:
+    return []
+
+
 @frozen(kw_only=True)
 class Family:
     """A row of the table."""
@@ -86,6 +98,17 @@ class Family:
     now: Callable[[View], Document]
     unknown: Callable[[Options, str, Mapping[str, str]], Reply] = _unknown
     cancel: Cancel | None = None
+    hide: Callable[[Document], Document] = _as_it_is
+    """Takes out of a job's document what does not exist yet, whatever its fields say."""
+    files: Callable[[Document], list[str]] = _no_files
+    """The ids of the files that a job may come to have."""
+    places: Callable[[Job], list[str]] = lambda job: job.file_ids
+    """Where on the shelf a job's files are."""
+
+    @property
+    def success(self) -> str:
+        """The status of those that end as they should."""
+        return next(iter(self.endings))
 
     @property
     def statuses(self) -> tuple[str, ...]:
@@ -135,6 +158,7 @@ BULK_PDF = Family(
     seconds=(20, 1800),
     birth=bulk_pdf_birth,
     now=bulk_pdf_now,
+    places=lambda job: places_of(job.handle, job.id, job.asked),
 )
 AQUA = Family(
     name="aqua",
@@ -147,6 +171,8 @@ AQUA = Family(
     now=aqua_now,
     unknown=_aqua_unknown,
     cancel=Cancel("cancelled", aqua_cancel_answer, _aqua_too_late),
+    hide=aqua_hide,
+    files=aqua_files,
 )
 CREDIT_MEMO_APPLY = Family(
     name="credit-memo-apply",
@@ -158,8 +184,20 @@ CREDIT_MEMO_APPLY = Family(
     birth=credit_memo_apply_birth,
     now=credit_memo_apply_now,
 )
+CREDIT_MEMO_UNAPPLY = Family(
+    name="credit-memo-unapply",
+    route="/v1/credit-memos/unapply-async-jobs/",
+    id_field="id",
+    running=("Pending", "Processing"),
+    endings={"Processed": 9, "Error": 1},
+    seconds=(1, 120),
+    birth=credit_memo_unapply_birth,
+    now=credit_memo_unapply_now,
+)
 
-FAMILIES: Mapping[str, Family] = {family.name: family for family in (OPERATION, BULK_PDF, AQUA, CREDIT_MEMO_APPLY)}
+FAMILIES: Mapping[str, Family] = {
+    family.name: family for family in (OPERATION, BULK_PDF, AQUA, CREDIT_MEMO_APPLY, CREDIT_MEMO_UNAPPLY)
+}
 
 
 def family_named(kind: str) -> Family:

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from zuora_jobs.emulator.deliveries import Bomb, Drop, EndlessHeaders, Flood, Reset, Trickle, Truncate
+from zuora_jobs.emulator.deliveries import (
+    Bomb,
+    CutAfter,
+    Drop,
+    EndlessHeaders,
+    Flood,
+    LoseReply,
+    Reset,
+    Trickle,
+    Truncate,
+)
 from zuora_jobs.emulator.effects import Answer, Delay, Effect, Hang, Patch, Relabel, RetryAt, Retype
 from zuora_jobs.emulator.limits import TOO_CROWDED
 from zuora_jobs.emulator.replies import CODE_CONCURRENCY, JSON
@@ -62,7 +72,9 @@ NAMED: Mapping[str, Effect] = {
     "temporary-code": _refusing(50000061, "Temporary error"),
     "external-code": _refusing(50000099, "Error in an external system"),
     "truncated": Truncate(),
+    "cut-after": CutAfter(),
     "dropped": Drop(),
+    "lose-reply": LoseReply(),
     "reset": Reset(),
     "trickle": Trickle(),
     "endless-headers": EndlessHeaders(),
@@ -92,7 +104,9 @@ EFFECTS: Mapping[str, Callable[..., Effect]] = {
     "retype": Retype,
     "relabel": Relabel,
     "truncate": Truncate,
+    "cut-after": CutAfter,
     "drop": Drop,
+    "lose-reply": LoseReply,
     "reset": Reset,
     "trickle": Trickle,
     "endless-headers": EndlessHeaders,

@@ -4,7 +4,7 @@ In this order, as far as the vendor's pages let one guess:
   count it (rate, crowd) -> 429 | think (latency) | faults | track id -> 400 | bearer token -> 401 | its route
   https://developer.zuora.com/docs/guides/rate-limits
 Then the headers that every answer of Zuora's bears. The file store behind presigned URLs is no part of Zuora: of all
-this it knows latency and faults only.
+this it knows latency and faults only. A request with an idempotency key holds the key from its arrival until its answer.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from zuora_jobs.emulator.idempotency import Ticket
 from zuora_jobs.emulator.log import Entry
 from zuora_jobs.emulator.replies import BAD_REQUEST, CODE_BAD_VALUE, Reply, refused, unauthorized
 from zuora_jobs.emulator.routes import Door, find_route
 
 if TYPE_CHECKING:
+    from zuora_jobs.emulator.calls import Call
     from zuora_jobs.emulator.limits import Reading
-    from zuora_jobs.emulator.routes import Call, Route
+    from zuora_jobs.emulator.routes import Route
     from zuora_jobs.emulator.tenant import Emulator
 
 TRACK_ID = "Zuora-Track-Id"
@@ -32,10 +34,11 @@ TRACK_ID_FORBIDDEN = frozenset(":;\"'")
 async def take(zuora: Emulator, call: Call) -> Reply:
     """Take one request all the way."""
     now = zuora.clock.now()
-    route, key = find_route(call.method, call.path)
+    route, key = find_route(call)
     authorized = zuora.tokens.accepts(call.headers.get("Authorization", ""), now)
+    door = route.door.name.lower()
     entry = zuora.log.open(
-        Entry(zuora.clock.on_loop(now), call.method, call.path, call.query, call.headers, authorized)
+        Entry(zuora.clock.on_loop(now), call.method, call.path, call.query, call.headers, authorized, door)
     )
     reply = Reply(dropped=True)
     crowded = zuora.crowd.enter() if route.door is Door.API else None
@@ -57,21 +60,31 @@ def _rates(zuora: Emulator, route: Route, now: float) -> list[Reading]:
 
 async def _strike(zuora: Emulator, route: Route, key: str, call: Call) -> Reply:
     """Let the faults in force have the request, the oldest first, and then its route."""
-    proceed = partial(_answer, zuora, route, key, call)
-    for effect in reversed(zuora.faults.effects_on(call.method, call.path, zuora.clock.now())):
+    now = zuora.clock.now()
+    ticket = zuora.idempotency.arrive(call, now) if route.door is Door.API else Ticket()
+    proceed = partial(_answer, zuora, route, key, call, ticket)
+    for effect in reversed(zuora.faults.effects_on(call.method, call.path, now)):
         proceed = partial(effect.strike, proceed)
-    if zuora.options.latency:
-        await asyncio.sleep(zuora.options.latency)
-    return await proceed()
+    try:
+        if zuora.options.latency:
+            await asyncio.sleep(zuora.options.latency)
+        return await proceed()
+    finally:
+        zuora.idempotency.leave(call, ticket)
 
 
-async def _answer(zuora: Emulator, route: Route, key: str, call: Call) -> Reply:
+async def _answer(zuora: Emulator, route: Route, key: str, call: Call, ticket: Ticket) -> Reply:
     if route.door is not Door.STORE and not _good_track_id(call.headers.get(TRACK_ID, "")):
         message = f"{TRACK_ID} must be US-ASCII, at most {TRACK_ID_LENGTH} characters, without : ; \" and '"
         return refused(BAD_REQUEST, CODE_BAD_VALUE, message, **call.ids)
     if route.door is Door.API and not zuora.tokens.accepts(call.headers.get("Authorization", ""), zuora.clock.now()):
         return unauthorized()
-    return route.answer(zuora, call, key)
+    if ticket.ready is not None:
+        return ticket.ready
+    zuora.ledger.settle()
+    reply = route.answer(zuora, call, key)
+    ticket.keep(reply, call.ids["requestId"], zuora.clock.now())
+    return reply
 
 
 def _good_track_id(text: str) -> bool:

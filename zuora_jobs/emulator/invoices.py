@@ -1,9 +1,11 @@
-"""Invoices, as the CRUD call shows them: capitalised names, money as exact numbers.
+"""Invoices: stored as the CRUD call shows them, with capitalised names, and money as exact numbers.
 
-Source: GET /v1/object/invoice/{id}, https://developer.zuora.com/v1-api-reference/api/operation/Object_GETInvoice/
+Sources: GET /v1/object/invoice/{id}, https://developer.zuora.com/v1-api-reference/api/operation/Object_GETInvoice/
+GET /v1/invoices/{key}, https://developer.zuora.com/v1-api-reference/api/operation/GET_Invoice/
 
 - Some fields exist only from a WSDL version on (`X-Zuora-WSDL-Version`). Without the header, version 79 is meant, the
   default of that family of calls. Such a field is left out below its version, and refused when it is asked for.
+- `GET /v1/invoices/{key}` makes its document from the same invoice: camel-case names, no PDF, v1's way with dates.
 - `Id` is always served, whatever `fields` asks for. Custom fields are kept as they are.
 """
 
@@ -96,3 +98,24 @@ def _wsdl_version(text: str | None) -> float | None:
         return DEFAULT_WSDL if text is None else float(text)
     except ValueError:
         return None
+
+
+NOT_IN_V1 = frozenset({"Body"})
+_V1_MOMENTS = {"CreatedDate": 19, "UpdatedDate": 19, "PostedDate": 10}
+"""Field -> how much of `2026-01-05T09:00:00` v1 shows."""
+
+
+def as_v1(invoice: Mapping[str, Any]) -> Document:
+    """The invoice as `GET /v1/invoices/{key}` shows it. Custom fields keep their names."""
+    document: Document = {"success": True, "reversed": False}
+    for name, value in invoice.items():
+        if name in _V1_MOMENTS and isinstance(value, str):
+            value = value.replace("T", " ")[: _V1_MOMENTS[name]]
+        if name not in NOT_IN_V1:
+            document[name if "__" in name else name[0].lower() + name[1:]] = value
+    return document
+
+
+def change(invoice: Document, now: datetime, **fields: Any) -> None:
+    """Change an invoice; its UpdatedDate tells."""
+    invoice.update(fields, UpdatedDate=now.isoformat(timespec="milliseconds"))

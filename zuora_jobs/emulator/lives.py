@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
@@ -14,7 +15,7 @@ from attrs import field, frozen
 from zuora_jobs.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
 RESOLUTION = 1e-9
 """Two moments closer than this are one: sums of floats must not make a step a hair too long."""
@@ -95,10 +96,25 @@ class Life:
         self._script = list(steps)
         self._turn(now)
 
+    def end_otherwise(self, step: Step) -> None:
+        """Have the present step been *step* all along: a job's end turns out to be another than its script said."""
+        self._lived[-1] = (self._began_at, step)
+
     def lived(self, now: float) -> list[tuple[float, Step]]:
         """The steps so far with the moments they began at, oldest first."""
         self.at(now)
         return self._lived
+
+    def foreseen(self, endings: Container[str]) -> float:
+        """When time alone brings it to one of *endings*, or has brought it there; infinity if it does not."""
+        moment = self._began_at
+        for step in (self._step, *self._script):
+            if step.status in endings:
+                return moment
+            if step.seconds is None:
+                break
+            moment = round(moment + step.seconds, 9)
+        return math.inf
 
     def progress(self, now: float) -> float:
         """How much of the present step is over, from 0 to 1; 0 while it has no end."""

@@ -1,7 +1,8 @@
 """What was asked, and how it was answered: the evidence that tests assert on.
 
 - Records are in order of arrival. One that is still being answered, or whose connection was dropped, has no status.
-- The Authorization header never gets here; `authorized` tells whether the token was accepted.
+- The Authorization header never gets here; `bore_authorization` tells whether there was one, and `authorized` whether
+  its token was accepted.
 """
 
 from __future__ import annotations
@@ -32,7 +33,11 @@ class RequestRecord:
     status: int | None
     """The HTTP status answered; None while unanswered, and for a connection that was dropped."""
     handle: str | None
-    """The job asked about, as `kind:id`, if there is such a job."""
+    """The job asked about or submitted, as `kind:id`, if there is such a job."""
+    bore_authorization: bool = False
+    """Whether it bore an Authorization header at all. One that did not may be sent anywhere."""
+    door: str = "api"
+    """`api`, `auth` (the token office), or `store`: what came in at the port of `Emulator.store_url`."""
 
 
 @frozen
@@ -63,6 +68,7 @@ class Entry:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     authorized: bool
+    door: str
     status: int | None = None
     handle: str | None = None
     _record: RequestRecord | None = field(default=None, init=False)
@@ -73,8 +79,9 @@ class Entry:
             public = ((name, value) for name, value in self.headers.items() if name.lower() != "authorization")
             headers = CIMultiDictProxy(CIMultiDict(public))
             self._record = RequestRecord(
-                self.at, self.method, self.path, dict(self.query), headers, self.authorized, self.status, self.handle
-            )
+                self.at, self.method, self.path, dict(self.query), headers, self.authorized, self.status, self.handle,
+                "Authorization" in self.headers, self.door,
+            )  # fmt: skip
         return self._record
 
 

@@ -12,6 +12,7 @@ from attrs import field, frozen
 
 from zuora_jobs.emulator.clock import EPOCH
 from zuora_jobs.emulator.limits import PRODUCTION, Window, as_windows
+from zuora_jobs.emulator.store import LIFETIME
 from zuora_jobs.emulator.tokens import FAKE_CLIENT_ID, FAKE_CLIENT_SECRET
 from zuora_jobs.errors import ConfigurationError
 
@@ -40,8 +41,23 @@ class Options:
     aqua_refusal_status: Literal[200, 400] = 400
     """400 is `{code, message}`, as the generated client types it; 200 is `{status: "error", errorCode, message}`, the
     one refusal of AQuA's that was seen live. For an unknown job, and for a cancel that came too late."""
-    file_ranges: bool = False
+    submit_refusal_status: Literal[200, 400] = 200
+    """Of a submit that v1 refuses (not AQuA): `{success: false, reasons}` has been seen under 200, and is promised under
+    4xx."""
+    delete_answer: Literal["job-id", "operation"] = "job-id"
+    """What DELETE of an invoice answers: `{success, id: the invoice's, jobId, jobStatus}`, as the published example has
+    it, or the operation job itself, `{id: the job's, objectId, status, ...}`, as the generated client types it."""
+    aqua_jobs_at_once: int | None = 50
+    """How many stateless AQuA jobs may be submitted or executing, and how many stateful ones; None: any number. The
+    pages say that more are rejected, not how; here as v1 refuses under HTTP 200, with a code of the category 70 (limit
+    exceeded)."""
+    file_ranges: bool = True
     """Whether AQuA result files honour Range. The pages do not say so; presigned URLs always do."""
+    url_lifetime: float = LIFETIME
+    """Seconds that a presigned URL is good for: a whole number of them, since that is what such a URL can tell."""
+    urls_renewed: bool = True
+    """Whether a job that is asked again when its URLs have expired shows fresh ones. The pages show a URL signed at the
+    time of asking; an FAQ of Zuora's has one submit a new job."""
     request_log: int | None = 100_000
     """How many requests are remembered; None: all."""
     epoch: datetime = EPOCH
@@ -54,6 +70,10 @@ class Options:
             ("concurrency_limit", self.concurrency_limit, self.concurrency_limit is None or self.concurrency_limit > 0),
             ("unknown_job_status", self.unknown_job_status, self.unknown_job_status in {200, 404}),
             ("aqua_refusal_status", self.aqua_refusal_status, self.aqua_refusal_status in {200, 400}),
+            ("submit_refusal_status", self.submit_refusal_status, self.submit_refusal_status in {200, 400}),
+            ("delete_answer", self.delete_answer, self.delete_answer in {"job-id", "operation"}),
+            ("aqua_jobs_at_once", self.aqua_jobs_at_once, self.aqua_jobs_at_once is None or self.aqua_jobs_at_once > 0),
+            ("url_lifetime", self.url_lifetime, self.url_lifetime >= 1 and float(self.url_lifetime).is_integer()),
         ):
             if not valid:
                 msg = f"an emulator with {name}={value!r} makes no sense"

@@ -16,6 +16,8 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 
+from zuora_jobs.emulator.contents import Content, FilePart
+
 JSON = "application/json"
 HTML = "text/html"
 XML = "application/xml"
@@ -31,15 +33,22 @@ UNAUTHORIZED = 401
 FORBIDDEN = 403
 NOT_FOUND = 404
 METHOD_NOT_ALLOWED = 405
+CONFLICT = 409
+UNSUPPORTED_MEDIA_TYPE = 415
 RANGE_NOT_SATISFIABLE = 416
+UNPROCESSABLE = 422
 TOO_MANY_REQUESTS = 429
 BAD_GATEWAY = 502
 
 CODE_RATE = 70
 CODE_CONCURRENCY = 50000070
 CODE_BAD_VALUE = "50000020"
+CODE_MISSING_FIELD = 50000022
+CODE_BUSINESS_RULE = 50000030
 CODE_NOT_FOUND = 50000040
 CODE_METHOD = "50000045"
+CODE_LOCKED = 50000050
+CODE_MALFORMED = 50000090
 
 
 class Line(Protocol):
@@ -57,13 +66,18 @@ class Line(Protocol):
         """Close the connection once everything sent has left."""
         ...
 
+    async def flush(self) -> None:
+        """Wait, but not for ever, until what was sent has reached the client's machine."""
+        ...
+
     def reset(self) -> None:
         """Break the connection off (RST)."""
         ...
 
 
-Delivery = Callable[[Line, bytes], Awaitable[None]]
-"""Sends an answer, given the line and the body's bytes as they would go out (compressed, perhaps)."""
+Delivery = Callable[[Line, Any], Awaitable[None]]
+"""Sends an answer, given the line and the body as it would go out (compressed, perhaps): bytes, or, if it is a file on
+disk, a `FilePart`, which has a length and gives bytes when sliced."""
 
 
 @frozen
@@ -71,8 +85,8 @@ class Reply:
     """An answer on its way out."""
 
     status: int = OK
-    body: bytes | Document = b""
-    """Bytes go out as they are, a document as JSON."""
+    body: Content | Document = b""
+    """Bytes and files go out as they are, a document as JSON."""
     headers: Mapping[str, str] = field(factory=dict)
     content_type: str = JSON
     handle: str | None = None
@@ -84,9 +98,9 @@ class Reply:
     bare: bool = False
     """It is said by something in front of Zuora, and has none of the headers that every answer of Zuora's bears."""
 
-    def content(self) -> bytes:
-        """The body as bytes."""
-        return self.body if isinstance(self.body, bytes) else to_json(self.body)
+    def content(self) -> Content:
+        """The body as it goes out."""
+        return self.body if isinstance(self.body, bytes | FilePart) else to_json(self.body)
 
 
 def to_json(value: object) -> bytes:
@@ -158,9 +172,3 @@ def refused_by_crud(code: str, message: str) -> Reply:
 def nothing_by_crud() -> Reply:
     """Say that a CRUD object does not exist: `{"done", "records", "size"}`."""
     return Reply(NOT_FOUND, {"done": True, "records": [], "size": 0})
-
-
-def refused_by_store(status: int, code: str, message: str) -> Reply:
-    """Refuse as the file store behind presigned URLs does: XML, and nothing of Zuora's."""
-    xml = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>'
-    return Reply(status, xml.encode(), content_type=XML)

@@ -1,7 +1,7 @@
 """Which request is answered by what: a table, and one small function per row.
 
 - A row says by which door a request comes in: `AUTH` (the token office), `API` (bearer token, limits) or `STORE` (the
-  presigned file store, which is no part of Zuora and knows neither).
+  presigned file store, which is no part of Zuora, has a port of its own, and knows neither).
 - No function here awaits or knows a socket: a request is a `Call`, an answer is a `Reply`.
 """
 
@@ -13,40 +13,18 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from zuora_jobs.emulator import files
+from zuora_jobs.emulator import downloads, store
+from zuora_jobs.emulator.calls import Call
 from zuora_jobs.emulator.families import FAMILIES, Family
-from zuora_jobs.emulator.invoices import serve_invoice
-from zuora_jobs.emulator.replies import (
-    CODE_METHOD,
-    CODE_NOT_FOUND,
-    FORBIDDEN,
-    METHOD_NOT_ALLOWED,
-    NOT_FOUND,
-    PARTIAL_CONTENT,
-    RANGE_NOT_SATISFIABLE,
-    ZIP,
-    Reply,
-    refused,
-    refused_by_store,
-)
+from zuora_jobs.emulator.invoices import as_v1, serve_invoice
+from zuora_jobs.emulator.orders import unknown
+from zuora_jobs.emulator.replies import CODE_METHOD, CODE_NOT_FOUND, METHOD_NOT_ALLOWED, NOT_FOUND, Reply, refused
+from zuora_jobs.emulator.submits import SUBMITS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from zuora_jobs.emulator.tenant import Emulator
-
-
-@frozen
-class Call:
-    """A request as the emulator sees it."""
-
-    method: str
-    path: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    body: bytes
-    ids: Mapping[str, str]
-    """`processId` and `requestId`, as refusals name them."""
 
 
 class Door(enum.Enum):
@@ -99,43 +77,14 @@ def _invoice(zuora: Emulator, call: Call, invoice_id: str) -> Reply:
     return serve_invoice(zuora.stock.invoices.get(invoice_id), call.query, call.headers)
 
 
-def _result_file(zuora: Emulator, call: Call, file_id: str) -> Reply:
-    found = zuora.stock.file(file_id)
-    if found is None:
-        return refused(NOT_FOUND, str(CODE_NOT_FOUND), f"Cannot find entity by key: '{file_id}'.", **call.ids)
-    job, batch, job_format = found
-    name, content_type, content = files.batch_file(batch, job_format)
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-    reply = Reply(body=content, headers=headers, content_type=content_type, handle=job.handle)
-    return _ranged(reply, call) if zuora.options.file_ranges else reply
+def _v1_invoice(zuora: Emulator, call: Call, key: str) -> Reply:
+    invoice = zuora.stock.invoice(key)
+    return unknown(zuora, call, key) if invoice is None else Reply(body=as_v1(invoice))
 
 
-def _archive(zuora: Emulator, call: Call, job_id: str) -> Reply:
-    if "Authorization" in call.headers:
-        return refused_by_store(FORBIDDEN, "AccessDenied", "Only one auth mechanism allowed")
-    refusal = files.refusal_of_url(call.path, call.query, zuora.clock.wall(zuora.clock.now()))
-    job = zuora.stock.job(FAMILIES["bulk-pdf"], job_id)
-    if refusal is not None or job is None:
-        return refused_by_store(FORBIDDEN, "AccessDenied", refusal or "Access Denied")
-    number = int(call.path.rpartition("-")[2].removesuffix(".zip"))
-    content = files.pdf_archive(job_id, number)
-    return _ranged(Reply(body=content, content_type=ZIP, handle=job.handle), call)
-
-
-def _ranged(reply: Reply, call: Call) -> Reply:
-    """Serve the part of a file that `Range: bytes=N-` asks for, unless `If-Range` names another file."""
-    content = reply.content()
-    etag = f'"{files.fingerprint(content)}"'
-    headers = {**reply.headers, "Accept-Ranges": "bytes", "ETag": etag}
-    asked = re.fullmatch(r"bytes=(\d+)-(\d*)", call.headers.get("Range", ""))
-    if asked is None or call.headers.get("If-Range", etag) != etag:
-        return Reply(reply.status, content, headers, reply.content_type, reply.handle)
-    first, last = int(asked[1]), min(int(asked[2] or len(content) - 1), len(content) - 1)
-    if first > last:
-        headers["Content-Range"] = f"bytes */{len(content)}"
-        return Reply(RANGE_NOT_SATISFIABLE, b"", headers, reply.content_type, reply.handle)
-    headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
-    return Reply(PARTIAL_CONTENT, content[first : last + 1], headers, reply.content_type, reply.handle)
+def _credit_memo(zuora: Emulator, call: Call, key: str) -> Reply:
+    memo = zuora.stock.credit_memo(key)
+    return unknown(zuora, call, key) if memo is None else Reply(body={"success": True, **memo})
 
 
 def _at(path: str) -> re.Pattern[str]:
@@ -150,23 +99,28 @@ ROUTES = (
         if family.cancel is not None
     ),
     Route("GET", _at("/v1/object/invoice/{id}"), Door.API, _invoice),
-    Route("GET", _at("/v1/files/{id}"), Door.API, _result_file),
-    Route("GET", _at(rf"{files.STORE}/{{id}}/invoices-\d+\.zip"), Door.STORE, _archive),
-    Route("POST", _at("(?P<id>/oauth/token)"), Door.AUTH, _token),
+    *(Route(row.method, _at(row.path), Door.API, row.answer) for row in SUBMITS.values()),
+    Route("GET", _at("/v1/invoices/{id}"), Door.API, _v1_invoice),
+    Route("GET", _at("/v1/credit-memos/{id}"), Door.API, _credit_memo),
+    Route("GET", _at("/v1/files/{id}"), Door.API, downloads.result_file),
+    Route("POST", _at("/oauth/token"), Door.AUTH, _token),
 )
+AT_STORE = (Route("GET", _at(f"{store.ROOM}/{{id}}/[^/]+"), Door.STORE, downloads.archive),)
 
 
-def find_route(method: str, path: str) -> tuple[Route, str]:
-    """The row for a request, and the id in its path; for any other request a row that refuses it."""
+def find_route(call: Call) -> tuple[Route, str]:
+    """The row for a request, and the id in its path, if any; for any other request a row that refuses it."""
     allowed = []
-    for route in ROUTES:
-        match = route.path.fullmatch(path)
-        if match and route.method == method:
-            return route, match["id"]
+    for route in AT_STORE if call.at_store else ROUTES:
+        match = route.path.fullmatch(call.path)
+        if match and route.method == call.method:
+            return route, match.groupdict().get("id", "")
         if match:
             allowed.append(route)
+    if call.at_store:
+        return _NOT_STORED, call.path
     if not allowed:
-        return _NOWHERE, path
+        return _NOWHERE, call.path
     return evolve(_NOT_ALLOWED, door=allowed[0].door), ", ".join(route.method for route in allowed)
 
 
@@ -181,3 +135,4 @@ def _nowhere(_: Emulator, call: Call, path: str) -> Reply:
 
 _NOT_ALLOWED = Route("*", _at(""), Door.API, _not_allowed)
 _NOWHERE = Route("*", _at(""), Door.API, _nowhere)
+_NOT_STORED = Route("*", _at(""), Door.STORE, lambda *_: store.denied())

@@ -1,4 +1,4 @@
-"""Scenario files: an emulator's jobs, invoices, faults and limits as TOML or JSON.
+"""Scenario files: an emulator's jobs, documents, submits, faults and limits as TOML or JSON.
 
     [limits]
     rate = [[100, 60]]                      # requests, seconds
@@ -11,6 +11,14 @@
     [[invoices]]                            # the vendor's field names
     Id = "2c92c8955bd63cc1015bd7c151af02ab"
     Amount = 0.10                           # kept digit for digit
+
+    [[credit_memos]]                        # the vendor's field names
+    id = "8a8082e65b27f6c3015ba45ff82c7172"
+    amount = 12.50
+
+    [[submits]]                             # any argument of Emulator.on_submit
+    name = "invoice-delete"
+    at_once = true
 
     [[faults]]                              # any argument of Fault
     effect = "unavailable"                  # or { kind = "delay", seconds = 2.5 }
@@ -34,6 +42,8 @@ from zuora_jobs.emulator.families import family_named
 from zuora_jobs.emulator.faults import EFFECTS, Fault
 from zuora_jobs.emulator.limits import Window
 from zuora_jobs.emulator.lives import Step
+from zuora_jobs.emulator.scripts import Rule
+from zuora_jobs.emulator.submits import submit_named
 from zuora_jobs.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -72,6 +82,7 @@ def _apply(zuora: Emulator, table: object) -> None:
     parts = _table(
         "", table,
         limits=_limits, jobs=_each(_job), invoices=_each(_object), documents=_each(_document), faults=_each(_fault),
+        submits=_each(_submit), credit_memos=_each(_object),
     )  # fmt: skip
     with zuora.stock.all_or_nothing():
         for number, (count, job) in enumerate(parts.get("jobs", [])):
@@ -83,6 +94,9 @@ def _apply(zuora: Emulator, table: object) -> None:
         for number, document in enumerate(parts.get("documents", [])):
             with _at(f"documents[{number}]"):
                 zuora.add_document(**document)
+        for number, memo in enumerate(parts.get("credit_memos", [])):
+            with _at(f"credit_memos[{number}]"):
+                zuora.add_credit_memo(**memo)
     # Nothing of the rest can fail any more.
     limits = parts.get("limits", {})
     if "rate" in limits:
@@ -91,6 +105,8 @@ def _apply(zuora: Emulator, table: object) -> None:
         zuora.limit_concurrency(limits["concurrency"])
     for fault in parts.get("faults", []):
         zuora.fault(fault)
+    for name, rule in parts.get("submits", []):
+        zuora.scripts.add(name, rule)
 
 
 @contextmanager
@@ -141,6 +157,16 @@ def _step(place: str, value: object) -> Step:
     return _built(
         place, Step, **_table(place, value, "status", status=_text, seconds=_number, polls=_whole, fields=_object)
     )
+
+
+def _submit(place: str, value: object) -> tuple[str, Rule]:
+    rule = _table(
+        place, value, "name",
+        name=_text, life=_each(_step), ends=_text, seconds=_number, polls=_whole, at_once=_yes_or_no, fields=_object,
+        times=_whole,
+    )  # fmt: skip
+    name = _built(f"{place}.name", submit_named, rule.pop("name")).name
+    return name, _built(place, Rule, **rule)
 
 
 def _document(place: str, value: object) -> dict[str, Any]:
@@ -217,4 +243,10 @@ def _number(place: str, value: object) -> float:
 def _whole(place: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise _fail(place, f"a whole number is needed, not {value!r}")
+    return value
+
+
+def _yes_or_no(place: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _fail(place, f"true or false is needed, not {value!r}")
     return value

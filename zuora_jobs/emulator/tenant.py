@@ -1,6 +1,6 @@
 """The emulator's public face: one tenant of a local Zuora, to fill, to break and to look into.
 
-Made by `emulator.running()`. Everything here is plain state; requests reach it by way of `gateway.py`.
+Made by `emulator.running()`. What it holds is in `holdings.py`. Everything here is plain state; requests reach it by way of `gateway.py`.
 """
 
 from __future__ import annotations
@@ -10,22 +10,18 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from zuora_jobs.emulator.clock import Clock
-from zuora_jobs.emulator.documents import zuora_id
-from zuora_jobs.emulator.families import family_named
 from zuora_jobs.emulator.faults import Fault, Faults
-from zuora_jobs.emulator.invoices import plausible_invoice
-from zuora_jobs.emulator.jobs import Job
+from zuora_jobs.emulator.holdings import Holdings
+from zuora_jobs.emulator.idempotency import IdempotencyKeys
 from zuora_jobs.emulator.limits import AUTH, Crowd, RateLimiter
-from zuora_jobs.emulator.lives import Step
 from zuora_jobs.emulator.log import RequestLog, Statistics
 from zuora_jobs.emulator.routes import Door
 from zuora_jobs.emulator.scenario import load_scenario
-from zuora_jobs.emulator.stock import Stock
+from zuora_jobs.emulator.store import Store
 from zuora_jobs.emulator.tokens import TokenOffice
-from zuora_jobs.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
     from os import PathLike
 
     from zuora_jobs.emulator.effects import Effect
@@ -36,16 +32,17 @@ if TYPE_CHECKING:
     from zuora_jobs.settings import Settings
 
 
-class Emulator:
+class Emulator(Holdings):
     """A running local Zuora."""
 
-    def __init__(self, url: str, options: Options) -> None:
+    def __init__(self, url: str, options: Options, store_url: str | None = None) -> None:
         self.url = url
         """Where it listens, without a slash at the end."""
+        self.store_url = store_url or url
+        """Where the store behind presigned URLs listens."""
         self.options = options
-        self.clock = Clock(options.epoch)
         # One stream each, so that a fault more does not change the ids of jobs.
-        self._ids, self._lives, luck, tokens = (
+        self._ids, lives, luck, tokens = (
             random.Random(f"{options.seed}/{stream}")  # noqa: S311 - plausible, not secret
             for stream in ("requests", "lives", "faults", "tokens")
         )
@@ -53,11 +50,13 @@ class Emulator:
         self.limiters = {Door.API: RateLimiter(options.rate_limits), Door.AUTH: RateLimiter(AUTH)}
         self.crowd = Crowd(options.concurrency_limit, options.retry_after)
         self.log = RequestLog(options.request_log)
-        self.stock = Stock()
         self.faults = Faults(luck)
+        self.idempotency = IdempotencyKeys()
+        store = Store(self.store_url, int(options.url_lifetime), options.urls_renewed)
+        super().__init__(Clock(options.epoch), store, lives)
 
     def __repr__(self) -> str:
-        return f"<Emulator {self.url}: {len(self.stock.jobs)} jobs, {self.log.count} requests>"
+        return f"<Emulator {self.url}: {len(self._stock.jobs)} jobs, {self.log.count} requests>"
 
     # ---- how to reach it ----
 
@@ -85,96 +84,6 @@ class Emulator:
         self.tokens.revoke()
 
     # ---- what is in it ----
-
-    def add_job(
-        self,
-        kind: str,
-        *,
-        life: Sequence[Step] | None = None,
-        ends: str | None = None,
-        seconds: float | None = None,
-        polls: int | None = None,
-        id: str | None = None,  # noqa: A002 - the vendor's word
-        fields: Mapping[str, Any] | None = None,
-        cancel_takes: float = 0.0,
-        cancel_loses_to: str | None = None,
-    ) -> Job:
-        """Add a job; its life begins now.
-
-        Args:
-            kind: `operation`, `bulk-pdf`, `aqua` or `credit-memo-apply`.
-            life: The script, status by status. Without it, one is made of the next three.
-            ends: The last status; drawn if not given.
-            seconds: How long it takes to get there; drawn if not given.
-            polls: How many GETs see it running; instead of *seconds*.
-            id: Its id; drawn if not given.
-            fields: Laid over its document: objects key by key, lists of objects (`batches`) item by item.
-            cancel_takes: Seconds that it goes on executing after a DELETE, before it is cancelled.
-            cancel_loses_to: The status in which it ends just before a DELETE arrives, which is then refused.
-        """
-        family = family_named(kind)
-        if life is not None and (ends, seconds, polls) != (None, None, None):
-            msg = "a job's life is either given as `life` or made of `ends`, `seconds` and `polls`"
-            raise ConfigurationError(msg)
-        script = life if life is not None else family.life(self._lives, ends, seconds, polls)
-        job_id = zuora_id(self._lives) if id is None else id
-        return self.stock.add(
-            Job(
-                family, job_id, script, self.clock, self.url,
-                fields=fields or {}, cancel_takes=cancel_takes, cancel_loses_to=cancel_loses_to,
-            )
-        )  # fmt: skip
-
-    def add_jobs(
-        self, kind: str, count: int, *, ends: str | None = None, seconds: float | None = None, polls: int | None = None
-    ) -> list[Job]:
-        """Add *count* jobs; each life is drawn by itself, where *ends*, *seconds* and *polls* leave it open."""
-        return [self.add_job(kind, ends=ends, seconds=seconds, polls=polls) for _ in range(count)]
-
-    def add_document(self, kind: str, document: Mapping[str, Any]) -> str:
-        """Serve *document* for the id that it bears, which is returned, key for key and for ever.
-
-        Args:
-            kind: A kind of job, or `invoice`.
-            document: A JSON object, for instance a sample from the vendor's pages.
-        """
-        id_field = "Id" if kind == "invoice" else family_named(kind).id_field
-        if not isinstance(document.get(id_field), str):
-            msg = f"the document of the kind {kind!r} must have a text as {id_field!r}"
-            raise ConfigurationError(msg)
-        verbatim, document_id = dict(document), str(document[id_field])
-        if kind == "invoice":
-            self.stock.invoices[document_id] = verbatim
-            return document_id
-        life = [Step(str(document.get("status")))]
-        self.stock.add(
-            Job(family_named(kind), document_id, life, self.clock, self.url, fields=verbatim, verbatim=verbatim)
-        )
-        return document_id
-
-    def add_invoice(self, id: str | None = None, **fields: Any) -> str:  # noqa: A002 - any JSON value goes
-        """Add an invoice and return its id.
-
-        The fields bear the vendor's capitalised names, custom ones included; a Decimal is served digit for digit.
-        """
-        invoice_id = fields.get("Id") or id or zuora_id(self._lives)
-        invoice = plausible_invoice(invoice_id, random.Random(invoice_id), self.clock.wall(self.clock.now()))  # noqa: S311
-        self.stock.invoices[invoice_id] = {**invoice, **fields}
-        return str(invoice_id)
-
-    def remove_invoice(self, invoice_id: str) -> None:
-        """Delete an invoice, as a finished operation job does: it is not found from now on."""
-        self.stock.invoices.pop(invoice_id, None)
-
-    @property
-    def jobs(self) -> list[Job]:
-        """Every job, in the order they were added."""
-        return list(self.stock.jobs.values())
-
-    def job(self, handle: str) -> Job:
-        """The job with that handle, `kind:id`."""
-        kind, _, job_id = handle.partition(":")
-        return self.stock.jobs[kind, job_id]
 
     def load_scenario(self, source: str | PathLike[str] | Mapping[str, Any]) -> None:
         """Add what a scenario file, or a mapping of the same form, describes.
