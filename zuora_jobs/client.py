@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from asyncio import CancelledError, current_task
-from contextlib import AsyncExitStack
+from asyncio import CancelledError, Semaphore, current_task
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from zuora_jobs.errors import CancellationNotSupported, ConnectionFailed, WatcherClosed, ZuoraJobsError
-from zuora_jobs.protocol import messages
-from zuora_jobs.protocol.kinds import JobHandle, JobKind, JobT
-from zuora_jobs.protocol.models import Invoice
+from zuora_jobs.errors import (
+    CancellationNotSupported,
+    ConnectionFailed,
+    SubmitUncertain,
+    WatcherClosed,
+    ZuoraJobsError,
+)
+from zuora_jobs.protocol import messages, submits
+from zuora_jobs.protocol.kinds import CREDIT_MEMO_APPLY, OPERATION, JobHandle, JobKind, JobT
+from zuora_jobs.protocol.models import CreditMemo, Invoice, InvoiceBalance
 from zuora_jobs.protocol.sighting import Sighting
+from zuora_jobs.protocol.submits import Submitted
 from zuora_jobs.transport.auth import Bearer, authorized
 from zuora_jobs.transport.http import HttpTransport
 from zuora_jobs.transport.limits import Budget, Limiter, Permit, in_turn, limited
-from zuora_jobs.transport.retry import Patience, persist
+from zuora_jobs.transport.retry import Patience, is_zuoras_answer, persist, was_not_carried_out
+from zuora_jobs.transport.tries import Tries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -55,6 +63,7 @@ class ZuoraClient:
         self.rng = rng or Random()  # noqa: S311 - jitter, not secrets
         self._given_send = send
         self._headers: dict[JobKind[Any], Mapping[str, str]] = {}
+        self._places: dict[tuple[str, str], Semaphore] = {}
         self._open: AsyncExitStack | None = None
 
     def __repr__(self) -> str:
@@ -70,6 +79,7 @@ class ZuoraClient:
                 http = await stack.enter_async_context(HttpTransport(self.settings))
             self.limiter = Limiter(self.budget)
             stack.callback(self.limiter.close)
+            self._plain_send: Send = http
             # token requests have a limit of their own at Zuora, and must not wait behind what waits for them
             self._bearer = Bearer(self.settings, http)
             self._send: Send = in_turn(authorized(limited(http, self.limiter), self._bearer), self.limiter)
@@ -171,6 +181,114 @@ class ZuoraClient:
         request = messages.invoice_request(self.settings, id, fields)
         return await self._ask(request, partial(messages.decipher, model=Invoice))
 
+    async def credit_memo(self, key: str) -> CreditMemo:
+        """Get a credit memo by its id or number, with how much of it is left.
+
+        Wire: GET /v1/credit-memos/{creditMemoKey}
+        https://developer.zuora.com/v1-api-reference/api/operation/GET_CreditMemo
+
+        Raises:
+            ConfigurationError: *key* cannot be one; nothing was sent.
+            NotFound: there is no such credit memo.
+            ApiError, TransportError, MalformedResponse: as `job`.
+        """
+        request = messages.credit_memo_request(key, self._headers_for(CREDIT_MEMO_APPLY))
+        return await self._ask(request, partial(messages.decipher, model=CreditMemo))
+
+    async def invoice_balance(self, key: str) -> InvoiceBalance:
+        """Get what is left to be paid of an invoice, by its id or number.
+
+        Wire: GET /v1/invoices/{invoiceKey}
+        https://developer.zuora.com/v1-api-reference/api/operation/GET_Invoice
+
+        Raises:
+            ConfigurationError: *key* cannot be one; nothing was sent.
+            NotFound: there is no such invoice.
+            ApiError, TransportError, MalformedResponse: as `job`.
+        """
+        request = messages.invoice_balance_request(key, self._headers_for(OPERATION))
+        return await self._ask(request, partial(messages.decipher, model=InvoiceBalance))
+
+    async def submit(
+        self,
+        request: object,
+        *,
+        idempotency_key: str | None = None,
+        patience: Patience | None = None,
+        on_retry: Callable[[ZuoraJobsError, float], None] | None = None,
+    ) -> Submitted[Any]:
+        """Begin a job: `submitted = await client.submit(DeleteInvoice("INV00000123"))`, then watch `submitted.handle`.
+
+        A POST bears an Idempotency-Key made once, so that trying again does nothing twice. A PUT or a DELETE, for which
+        Zuora offers no such key, is sent again only where it is certain that nothing was done. `JobWatcher.submit` keeps a
+        journal of it as well.
+
+        Args:
+            request: `RunQueries`, `ZipPdfs`, `DeleteInvoice`, `ReverseInvoice`, `ApplyCreditMemo` or `UnapplyCreditMemo`.
+            idempotency_key: of an earlier try of the same request, at most 24 hours ago.
+            patience: how long to keep trying, instead of the client's.
+            on_retry: told each failure that is going to be tried again, and in how many seconds.
+
+        Raises:
+            ConfigurationError: this is no request.
+            SubmitUncertain: whether Zuora has begun the job is not known; says how to find out.
+            ApiError: refused; Rejected where a query has a syntax error, say. Nothing was begun.
+            TransportError: nobody was reached. Nothing was begun.
+        """
+        tries = Tries(request, idempotency_key, key_age=0.0 if idempotency_key is not None else None, on_retry=on_retry)
+        return await self.submit_by(tries, patience)
+
+    async def submit_by(self, tries: Tries, patience: Patience | None = None) -> Submitted[Any]:
+        """Do what `submit` does, as *tries* says, which knows afterwards whether any of them is in doubt."""
+        request = tries.request
+        headers = self._headers_for(submits.submit_kind(request).kind)
+
+        async def attempt() -> Submitted[Any]:
+            self.check_open()
+            with await self.limiter.acquire() as permit:
+                sent = submits.submit_request(request, headers, await tries.key(), permit)
+                with tries.on_the_way():
+                    return await self._ask_once(sent, partial(submits.read_answer, request))
+
+        sample = submits.submit_request(request, headers, tries.key_sent)
+        try:
+            return await persist(attempt, sample, patience or self.patience, self.rng, tries.failed)
+        except SubmitUncertain:
+            raise
+        except ZuoraJobsError as error:
+            # after an answer that was lost only Zuora's own, which it keeps for the key, says what became of it
+            if was_not_carried_out(error) and (is_zuoras_answer(error) or not tries.in_doubt):
+                raise
+            failure = submits.uncertain(error, request, tries.key_sent)
+            failure.__cause__ = error
+        raise failure
+
+    def place_for(self, request: object) -> AbstractAsyncContextManager[object]:
+        """Give what is to be entered before *request* is submitted, and left when its job has ended.
+
+        It keeps this client from having more jobs of a kind at a time than a tenant may have.
+        """
+        row = submits.submit_kind(request)
+        if row.at_once is None:
+            return nullcontext()
+        return self._places.setdefault((row.name, row.shares(request)), Semaphore(row.at_once))
+
+    async def fetch(self, request: messages.Request) -> None:
+        """Fetch a result file into the sink of *request*, in one attempt; whoever keeps it decides about another.
+
+        A file of Zuora's own is fetched with the token and within the budget, one behind a presigned URL without either.
+
+        Args:
+            request: made by `messages.file_request`.
+
+        Raises:
+            ApiError: Zuora, or the store, says no.
+            TransportError: the connection was cut, or fell silent; what came before that is in the sink.
+            MalformedResponse: something else came than a file.
+            ZuoraJobsError: what the sink says.
+        """
+        await self._ask_once(request, messages.check_poured)
+
     def _headers_for(self, kind: JobKind[Any]) -> Mapping[str, str]:
         if kind not in self._headers:
             self._headers[kind] = messages.job_headers(self.settings, kind)
@@ -188,7 +306,8 @@ class ZuoraClient:
     async def _ask_once(self, request: messages.Request, read: Callable[[messages.Request, messages.Response], T]) -> T:
         self.check_open()
         try:
-            return read(request, await self._send(request))
+            send = self._send if request.url is None else self._plain_send
+            return read(request, await send(request))
         except CancelledError as cancelled:
             failure: BaseException = cancelled if _meant_for_us() else _cut_off(request)
         except ZuoraJobsError as error:

@@ -17,6 +17,12 @@
         ServerError                 Zuora could not do it now: 5xx, a lock, an internal or temporary error
         Rejected                    any other refusal
       MalformedResponse             Zuora's answer makes no sense: .problems
+      SubmitUncertain               whether Zuora has begun a job is not known: .request .idempotency_key .find_out
+      NotProved                     a job ended well, and what it should have done is not to be seen: .outcome
+      DownloadError                 a result file could not be had whole: .handle .path
+        FileGone                    Zuora does not keep it any more, or its URL has expired for good
+        WrongContent                it is whole, but not what it should be: damaged, or with other records than Zuora counted
+        CannotSave                  the disk: no room, or a file that may not be written
       JournalError                  the disk: the journal cannot be read or written
         JournalInUse                another process writes to it
         NewerJournal                a later version of this package wrote it
@@ -38,6 +44,7 @@ from attrs import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 
 @frozen
@@ -190,6 +197,64 @@ class MalformedResponse(ZuoraJobsError):
         super().__init__(message)
         self.problems = tuple(problems)
         """What is wrong and where, such as `required field missing @ $.status`."""
+
+
+class SubmitUncertain(ZuoraJobsError):
+    """Zuora may have begun a job, or may not: the request was sent, and no answer that can be understood came back.
+
+    It is not sent again, since that could do twice what should be done once. `__cause__` says what came instead.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        request: Any,
+        find_out: str,
+        idempotency_key: str | None = None,
+        from_journal: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.request = request
+        """What was submitted."""
+        self.find_out = find_out
+        """How to find out whether it was carried out."""
+        self.idempotency_key = idempotency_key
+        """For 24 hours the same request with this key does nothing twice; None: Zuora offers no such key for it."""
+        self.from_journal = from_journal
+        """Whether it was sent in an earlier run, and not in this one."""
+
+
+class NotProved(ZuoraJobsError):
+    """A job says that it succeeded, and the business object it was about says otherwise."""
+
+    def __init__(self, message: str, *, outcome: Any) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+        """Of the job; None where there was none."""
+
+
+class DownloadError(ZuoraJobsError):
+    """A result file could not be had whole. What is there of it stays in its part file, and the next try goes on from it."""
+
+    def __init__(self, message: str, *, handle: Any = None, path: Path | None = None) -> None:
+        super().__init__(message)
+        self.handle = handle
+        """Of the job whose file it is."""
+        self.path = path
+        """Where it was to be, or, of a `WrongContent`, where it is kept for you to look at."""
+
+
+class FileGone(DownloadError):
+    """Zuora does not keep the file any more (three days, as a rule), or gives no URL that works: submit the job again."""
+
+
+class WrongContent(DownloadError):
+    """The file came whole, but is not what it should be: damaged, or with another number of records than Zuora counted."""
+
+
+class CannotSave(DownloadError):
+    """The disk says no: no room for the file, or it may not be written there."""
 
 
 class JournalError(ZuoraJobsError):

@@ -74,6 +74,14 @@ def _split(url: str) -> SplitResult | None:
     return parts if not parts.hostname or _HOST_AND_PORT.fullmatch(parts.netloc) else None
 
 
+def is_secret_on_its_way(url: str) -> bool:
+    """Tell whether nobody on the way to *url* can read it: https, or http on loopback; and that it has one reading only."""
+    parts = _split(url) if url.isascii() and url.isprintable() and " " not in url and "\\" not in url else None
+    if parts is None or not parts.hostname:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname))
+
+
 def _check_base_url(url: object) -> str:
     if not isinstance(url, str):
         message = f"the base URL must be text, not {type(url).__name__}"

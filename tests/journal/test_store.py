@@ -38,6 +38,7 @@ from zuora_jobs.journal.files import resolved
 from zuora_jobs.journal.reading import read_history
 from zuora_jobs.journal.store import Store
 from zuora_jobs.protocol import wire
+from zuora_jobs.protocol.jsontext import parse
 
 T0 = 1_790_000_000.25
 A, B = AQUA.handle("a1"), BULK_PDF.handle("b1")
@@ -277,9 +278,7 @@ def test_the_error_that_no_secret_is_in_stays_as_it_is(store):
     [
         pytest.param(Saved(B, T0, "/tmp/x", 1), id="a file of a job that was never accepted"),
         pytest.param(Saved(A, T0, "/tmp/x", 2**70), id="a file larger than any disk"),
-        pytest.param(
-            Ended(succeeded(document=wire.parse(b'{"status": "completed", "n": 1e400}')), T0), id="a huge number"
-        ),
+        pytest.param(Ended(succeeded(document=parse(b'{"status": "completed", "n": 1e400}')), T0), id="a huge number"),
     ],
 )
 def test_one_entry_that_cannot_be_written_is_no_trouble_of_the_others(entry, store):

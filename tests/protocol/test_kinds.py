@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 
 from zuora_jobs.errors import ConfigurationError, InvalidHandle, Reason
 from zuora_jobs.protocol import wire
-from zuora_jobs.protocol.kinds import AQUA, BULK_PDF, CREDIT_MEMO_APPLY, KINDS, OPERATION, JobHandle, JobKind, Phase
+from zuora_jobs.protocol.kinds import (
+    AQUA,
+    BULK_PDF,
+    CREDIT_MEMO_APPLY,
+    CREDIT_MEMO_UNAPPLY,
+    KINDS,
+    OPERATION,
+    JobHandle,
+    JobKind,
+    Phase,
+)
 from zuora_jobs.protocol.models import AquaJob, BulkPdfJob, CreditMemoApplyJob, OperationJob, ResultFile
 
 ID = "e20b07474688ad5001468daf10e501de"
@@ -43,6 +53,10 @@ STATUSES: list[tuple[JobKind[Any], str, Phase]] = [
     (CREDIT_MEMO_APPLY, "Processing", Phase.RUNNING),
     (CREDIT_MEMO_APPLY, "Processed", Phase.SUCCEEDED),
     (CREDIT_MEMO_APPLY, "Error", Phase.FAILED),
+    (CREDIT_MEMO_UNAPPLY, "Pending", Phase.PENDING),
+    (CREDIT_MEMO_UNAPPLY, "Processing", Phase.RUNNING),
+    (CREDIT_MEMO_UNAPPLY, "Processed", Phase.SUCCEEDED),
+    (CREDIT_MEMO_UNAPPLY, "Error", Phase.FAILED),
 ]
 
 
@@ -125,6 +139,14 @@ def test_there_are_five_phases() -> None:
             CreditMemoApplyJob,
             True,
         ),
+        (
+            CREDIT_MEMO_UNAPPLY,
+            "credit-memo-unapply",
+            "/v1/credit-memos/unapply-async-jobs/{id}",
+            None,
+            CreditMemoApplyJob,
+            True,
+        ),
     ],
 )
 def test_a_kind_has_its_routes(
@@ -136,8 +158,8 @@ def test_a_kind_has_its_routes(
     assert KINDS[name] is kind
 
 
-def test_the_table_has_these_four_in_this_order() -> None:
-    assert list(KINDS) == ["operation", "bulk-pdf", "aqua", "credit-memo-apply"]
+def test_the_table_has_these_five_in_this_order() -> None:
+    assert list(KINDS) == ["operation", "bulk-pdf", "aqua", "credit-memo-apply", "credit-memo-unapply"]
 
 
 def test_a_further_family_is_one_more_row() -> None:
@@ -197,7 +219,8 @@ def test_aquas_run_time_failure_is_told_at_the_batches_that_failed() -> None:
 
 def test_a_bulk_pdf_jobs_files_are_urls() -> None:
     job = wire.structure(BulkPdfJob, {"status": "Completed", "fileUrls": ["https://a", "https://b"]})
-    assert BULK_PDF.files(job) == (ResultFile(url="https://a"), ResultFile(url="https://b"))
+    assert [file.url for file in BULK_PDF.files(job)] == ["https://a", "https://b"]
+    assert [(file.suffix, file.number) for file in BULK_PDF.files(job)] == [(".zip", 1), (".zip", 2)]
     assert "https" not in repr(BULK_PDF.files(job))
 
 
@@ -212,9 +235,9 @@ def test_an_aqua_jobs_files_are_ids_and_a_cancelled_one_may_have_some() -> None:
         ],
     }
     assert AQUA.files(wire.structure(AquaJob, document)) == (
-        ResultFile(name="one", file_id="f1", records=3),
-        ResultFile(name="three", file_id="s1"),
-        ResultFile(name="three", file_id="s2"),
+        ResultFile(name="one", file_id="f1", records=3, suffix=".csv", number=1),
+        ResultFile(name="three", file_id="s1", suffix=".csv", number=2, query=3, records_of_query=9),
+        ResultFile(name="three", file_id="s2", suffix=".csv", number=3, query=3, records_of_query=9),
     )
 
 

@@ -185,7 +185,7 @@ def test_an_idempotency_key_has_1_to_255_characters(length: int, fits: bool) -> 
     if fits:
         assert Request("POST", "/", headers=headers).may_be_repeated
     else:
-        with pytest.raises(ConfigurationError, match=f"1 to 255 characters, not {length}"):
+        with pytest.raises(ConfigurationError, match="1 to 255 visible ASCII characters"):
             Request("POST", "/", headers=headers)
 
 

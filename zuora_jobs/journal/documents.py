@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from zuora_jobs.errors import MalformedResponse
 from zuora_jobs.protocol import wire
@@ -12,31 +12,31 @@ from zuora_jobs.protocol.secrets import may_hold_secrets, without_secrets
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from zuora_jobs.protocol.kinds import JobKind, JobT
-    from zuora_jobs.protocol.models import JobDocument
+
+T = TypeVar("T")
 
 LONGEST_TEXT: Final = 2000
 """Characters of a status or a message that are kept beside the document."""
 
 
-def to_text(document: JobDocument, secrets: Sequence[str] = ()) -> str:
+def to_text(document: object, secrets: Sequence[str] = ()) -> str:
     """Write *document* as JSON without what is secret; only ASCII, since what came may be no Unicode text."""
     text = _dumps(wire.to_json(document))
     return _dumps(_cleaned(json.loads(text), secrets)) if may_hold_secrets(text, secrets) else text
 
 
-def from_text(text: str, kind: JobKind[JobT]) -> JobT:
-    """Read a document of *kind* back.
+def from_text(text: str, model: type[T]) -> T:
+    """Read a document back.
 
     Raises:
-        MalformedResponse: it is damaged, or the kind's model has become another.
+        MalformedResponse: it is damaged, or *model* has become another.
     """
     try:
         document = json.loads(text)  # not by wire's, to which two keys that were cleaned alike would be one too many
     except (ValueError, RecursionError) as error:
         message = f"the document is damaged: {type(error).__name__}"
         raise MalformedResponse(message) from None
-    return wire.structure(kind.model, document)
+    return wire.structure(model, document)
 
 
 def clean(text: str, secrets: Sequence[str] = ()) -> str:

@@ -98,7 +98,43 @@ class Spent:
     """Requests a second that may go at present."""
 
 
-Entry: TypeAlias = Accepted | Seen | Left | Ended | Acknowledged | Saved | Began | Stopped | Spent
+@frozen
+class Intended:
+    """A request is about to be sent."""
+
+    request: str
+    """What tells it from all others of this journal; says nothing of what is in it."""
+    at: float
+    name: str
+    """Of its row in the table of submits."""
+    idempotency_key: str | None
+    note: str | None = None
+    """What its submitter wants to find again beside it."""
+
+
+@frozen
+class Settled:
+    """Zuora has taken a request."""
+
+    request: str
+    at: float
+    handle: JobHandle[Any] | None
+    """Of the job that it began; None: it was done at once."""
+    answer: Any = None
+    secrets: tuple[str, ...] = ()
+    """As for `Seen`."""
+
+
+@frozen
+class Withdrawn:
+    """Nothing came of a request: it was refused, or not sent."""
+
+    request: str
+
+
+Entry: TypeAlias = (
+    Accepted | Seen | Left | Ended | Acknowledged | Saved | Began | Stopped | Spent | Intended | Settled | Withdrawn
+)
 
 
 @frozen(kw_only=True)
@@ -112,6 +148,24 @@ class Past:
     outcome: Outcome[Any] | None = None
     """How it ended; None: it has not, or was lost and is to be watched again."""
     acknowledged: bool = False
+
+
+@frozen(kw_only=True)
+class Intent:
+    """What a journal knows of a request that was sent, or was about to be."""
+
+    idempotency_key: str | None
+    """That it bore."""
+    age: float
+    """Seconds since it was first to be sent with that key."""
+    note: str | None = None
+    is_settled: bool = False
+    """Whether Zuora is known to have taken it."""
+    handle: JobHandle[Any] | None = None
+    stranger: str | None = None
+    """The handle's text, where this program does not know its kind."""
+    answer: Any = None
+    """Typed, less what is secret; None: it is not known, or cannot be read any more."""
 
 
 NEW: Final = Past()

@@ -13,12 +13,15 @@ from zuora_jobs.journal.entries import (
     Acknowledged,
     Began,
     Ended,
+    Intended,
     Left,
     Past,
     Saved,
     Seen,
+    Settled,
     Spent,
     Stopped,
+    Withdrawn,
 )
 from zuora_jobs.journal.store import Store
 from zuora_jobs.journal.writer import Writer
@@ -33,7 +36,9 @@ if TYPE_CHECKING:
 
     from zuora_jobs.client import ZuoraClient
     from zuora_jobs.errors import JournalError
+    from zuora_jobs.journal.entries import Entry, Intent
     from zuora_jobs.protocol.kinds import JobHandle, JobKind, Phase
+    from zuora_jobs.protocol.submits import Submitted
     from zuora_jobs.settings import Settings
     from zuora_jobs.watching.outcome import Outcome
 
@@ -193,6 +198,30 @@ class Journal:
     def finish(self, outcome: Outcome[Any], then: Callable[[], None]) -> None:
         """Take note of how a watch ended, and call *then* once that is on the disk."""
         self._writer.add(Ended(outcome, self._now(), self._secrets()), lambda _: then())
+
+    async def intent(self, request: str) -> Intent | None:
+        """Give what is known of a request that was submitted, or was about to be; None: nothing."""
+        now = self._now()
+        return await self._writer.read_earlier(lambda: self._store.intent(request, now))
+
+    def intend(
+        self, request: str, name: str, idempotency_key: str | None, note: str | None = None
+    ) -> asyncio.Future[None]:
+        """Take note that a request is about to be sent; what is given is done once that is on the disk."""
+        return self._writer.add_all([Intended(request, self._now(), name, idempotency_key, note)])
+
+    def settle(self, request: str, submitted: Submitted[Any], outcome: Outcome[Any] | None) -> asyncio.Future[None]:
+        """Take note that Zuora has taken a request, and of the job that it began, with its end where that is known."""
+        now = self._now()
+        secrets = self._secrets()
+        entries: list[Entry] = [Settled(request, now, submitted.handle, submitted.answer, secrets)]
+        if outcome is not None:
+            entries.append(Ended(outcome, now, secrets))
+        return self._writer.add_all(entries)
+
+    def withdraw(self, request: str) -> asyncio.Future[None]:
+        """Take note that nothing came of a request."""
+        return self._writer.add_all([Withdrawn(request)])
 
     def check(self) -> None:
         """Make sure that something can still be written.

@@ -56,6 +56,20 @@ _STEPS: Final = (
     );
     CREATE TABLE files (job INTEGER NOT NULL, at REAL NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL);
     """,
+    """
+    CREATE TABLE submits (
+        row INTEGER PRIMARY KEY,
+        request TEXT NOT NULL UNIQUE,
+        name TEXT NOT NULL,
+        idempotency_key TEXT,
+        intended REAL NOT NULL,
+        settled REAL,
+        kind TEXT,
+        id TEXT,
+        answer TEXT,
+        note TEXT
+    );
+    """,
 )
 
 VERSION: Final = len(_STEPS)

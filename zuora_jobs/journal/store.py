@@ -11,7 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from zuora_jobs.errors import MalformedResponse
-from zuora_jobs.journal import documents, files, schema
+from zuora_jobs.journal import documents, files, schema, submits
 from zuora_jobs.journal.entries import (
     NEW,
     Accepted,
@@ -19,12 +19,16 @@ from zuora_jobs.journal.entries import (
     Began,
     Ended,
     Entry,
+    Intended,
+    Intent,
     Left,
     Past,
     Saved,
     Seen,
+    Settled,
     Spent,
     Stopped,
+    Withdrawn,
 )
 from zuora_jobs.protocol.kinds import KINDS, JobHandle
 from zuora_jobs.watching.outcome import Failed, Lost, Outcome, Succeeded, outcome_of
@@ -88,6 +92,9 @@ class Store:
             Began: self._began,
             Stopped: self._stopped,
             Spent: self._spent,
+            Intended: lambda entry: submits.intended(self._database, entry),
+            Settled: lambda entry: submits.settled(self._database, entry),
+            Withdrawn: lambda entry: submits.withdrawn(self._database, entry),
         }
         with files.told(path, "lock"):
             is_new = files.is_locked_for_the_first_time(path)
@@ -179,6 +186,11 @@ class Store:
         """Give kinds, statuses, and for how many seconds a job had one until it had another, or ended."""
         with files.told(self.path, "read"):
             return self._database.execute(_STAYS, (_JOBS_LEARNED_FROM,)).fetchall()
+
+    def intent(self, request: str, now: float) -> Intent | None:
+        """Give what is known of a request that was submitted, or was about to be."""
+        with files.told(self.path, "read"):
+            return submits.known(self._database, request, now)
 
     def close(self) -> None:
         """Close the database, and let others write to it."""
@@ -291,7 +303,7 @@ class Store:
     def _end(self, handle: JobHandle[Any], document: str, polls: int, elapsed: float) -> Outcome[Any] | None:
         """Give the outcome that was written; None where it says nothing to this program, and the job is asked again."""
         try:
-            job = documents.from_text(document, handle.kind)
+            job = documents.from_text(document, handle.kind.model)
         except MalformedResponse as error:
             log.warning(
                 "%s: what it has of %s cannot be read, so the job is watched again: %s", self.path, handle, error

@@ -16,8 +16,10 @@ import re
 from enum import Enum
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
+from unicodedata import normalize
+from urllib.parse import unquote
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from zuora_jobs.errors import ConfigurationError, InvalidHandle, Reason
 from zuora_jobs.protocol.models import (
@@ -229,16 +231,41 @@ def _no_files(_: object) -> tuple[ResultFile, ...]:
 
 
 def _zip_files(job: BulkPdfJob) -> tuple[ResultFile, ...]:
-    return tuple(ResultFile(url=url) for url in job.file_urls)
+    files: dict[str, ResultFile] = {}
+    for number, url in enumerate(job.file_urls, start=1):
+        name = _last_part(url)
+        while _much_alike(name) in files:
+            name += f"-{number}"
+        files[_much_alike(name)] = ResultFile(name=name, url=url, suffix=".zip", number=number)
+    return tuple(files.values())
+
+
+def _last_part(url: str) -> str:
+    """Give the name in a presigned URL, such as invoices_1; its path stays the same when it is signed anew."""
+    return unquote(re.split(r"[?#]", url, maxsplit=1)[0].rpartition("/")[2]).removesuffix(".zip")
+
+
+def _much_alike(name: str) -> str:
+    """Give the same for names that somebody may take for the same."""
+    return re.sub(r"[\W_]", "", normalize("NFC", name)).casefold()
+
+
+_SUFFIXES: Final = {"csv": ".csv", "gzip": ".csv.gz", "zip": ".zip"}
+"""By AQuA's formats; one that we do not know is not looked into."""
 
 
 def _query_files(job: AquaJob) -> tuple[ResultFile, ...]:
-    return tuple(
+    suffix = _SUFFIXES.get((job.format or "csv").casefold(), "")
+    suffix += ".pgp" if (job.encrypted or "").casefold() == "pgp" else ""
+    files = [
         # records are counted over all segments of a query, so a single segment's count is not known
-        ResultFile(name=batch.name, file_id=file_id, records=None if batch.segments else batch.record_count)
-        for batch in job.batches
+        ResultFile(name=batch.name, file_id=file_id, suffix=suffix, query=query, records_of_query=batch.record_count)
+        if batch.segments
+        else ResultFile(name=batch.name, file_id=file_id, suffix=suffix, records=batch.record_count)
+        for query, batch in enumerate(job.batches, start=1)
         for file_id in (batch.segments or ((batch.file_id,) if batch.file_id else ()))
-    )
+    ]
+    return tuple(evolve(file, number=number) for number, file in enumerate(files, start=1))
 
 
 OPERATION: Final[JobKind[OperationJob]] = JobKind(
@@ -310,5 +337,11 @@ CREDIT_MEMO_APPLY: Final[JobKind[CreditMemoApplyJob]] = JobKind(
     files=_no_files,
 )
 
-KINDS: Final[dict[str, JobKind[Any]]] = {kind.name: kind for kind in (OPERATION, BULK_PDF, AQUA, CREDIT_MEMO_APPLY)}
+CREDIT_MEMO_UNAPPLY: Final[JobKind[CreditMemoApplyJob]] = evolve(
+    CREDIT_MEMO_APPLY, name="credit-memo-unapply", watch="/v1/credit-memos/unapply-async-jobs/{id}"
+)
+
+KINDS: Final[dict[str, JobKind[Any]]] = {
+    kind.name: kind for kind in (OPERATION, BULK_PDF, AQUA, CREDIT_MEMO_APPLY, CREDIT_MEMO_UNAPPLY)
+}
 """All kinds by name. A family of your own: `KINDS[mine.name] = mine`."""

@@ -13,21 +13,24 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from attrs import field, frozen
 
 from zuora_jobs.errors import ApiError, ConfigurationError, MalformedResponse, Reason
 from zuora_jobs.protocol import refusals, wire
+from zuora_jobs.protocol.jsontext import parse
 from zuora_jobs.protocol.kinds import IDENTIFIER, JobHandle, JobKind, JobT
 from zuora_jobs.protocol.secrets import without_secrets
 from zuora_jobs.protocol.sighting import Sighting
+from zuora_jobs.settings import is_secret_on_its_way
 from zuora_jobs.timing import LONGEST_HOLD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from zuora_jobs.errors import Unauthorized, ZuoraJobsError
+    from zuora_jobs.protocol.models import ResultFile
     from zuora_jobs.settings import Settings
 
 T = TypeVar("T")
@@ -40,6 +43,7 @@ QUICK: Final = 30.0
 LONGEST_WINDOW: Final = 86_400.0
 """Seconds of the longest window in which Zuora counts requests."""
 
+_IDEMPOTENCY_KEY: Final = re.compile(rf"[!-~]{{1,{LONGEST_IDEMPOTENCY_KEY}}}", re.ASCII)
 _FIELD_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 _TITLE: Final = re.compile(rb"<title[^>]*>\s*([^<]{1,80})", re.IGNORECASE)
 
@@ -62,6 +66,12 @@ class Request:
     """The family whose document is asked for; None where no job is."""
     at_most: float | None = None
     """Seconds for the whole answer, where that is less than the settings allow; None: as they say."""
+    submits: bool = False
+    """Whether it begins a job, of which there would be two if it were sent twice without an Idempotency-Key."""
+    url: str | None = field(default=None, repr=False)
+    """Of another host: to be fetched as it is, without a token and outside the budget; *path* is then the URL's. None: Zuora."""
+    sink: Any = field(default=None, repr=False, eq=False)
+    """Takes the body of a good answer as it comes (`transport/pouring.py`); None: it is kept in memory."""
     permit: Any = field(default=None, repr=False, eq=False)
     """A place in the budget that has been taken for this request (`transport/limits.py`); None: it has still to be."""
 
@@ -74,8 +84,10 @@ class Request:
         if key is not None and self.method != "POST":
             message = f"Zuora refuses an Idempotency-Key on {self.method}: it is for POST only"
             raise ConfigurationError(message)
-        if key is not None and not 1 <= len(key) <= LONGEST_IDEMPOTENCY_KEY:
-            message = f"an Idempotency-Key has 1 to {LONGEST_IDEMPOTENCY_KEY} characters, not {len(key)}"
+        if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
+            message = (
+                f"an Idempotency-Key has 1 to {LONGEST_IDEMPOTENCY_KEY} visible ASCII characters, not {key[:40]!r}"
+            )
             raise ConfigurationError(message)
 
     def bearing(self, token: str) -> Request:
@@ -87,7 +99,7 @@ class Request:
     @property
     def may_be_repeated(self) -> bool:
         """Whether sending it twice has the effect of sending it once."""
-        return self.method in {"GET", "DELETE"} or "Idempotency-Key" in self.headers
+        return (self.method in {"GET", "DELETE"} and not self.submits) or "Idempotency-Key" in self.headers
 
 
 @frozen(slots=False)
@@ -98,6 +110,10 @@ class Response:
     headers: Mapping[str, str] = field(repr=False)
     """Looked up by lower-case names: of lower case, or ignoring case."""
     body: bytes = field(repr=False)
+    poured: bool = False
+    """Whether the body went into the request's sink."""
+    cut: ZuoraJobsError | None = None
+    """Why not all of it did. The answer itself was good: somebody is there, and took the token."""
 
     @property
     def json(self) -> Any:
@@ -108,7 +124,7 @@ class Response:
         """
         known = self.__dict__
         if "json" not in known:
-            known["json"] = wire.parse(self.body)
+            known["json"] = parse(self.body)
         return known["json"]
 
 
@@ -173,6 +189,69 @@ def invoice_request(settings: Settings, id: str, fields: Iterable[str] | None) -
     )
 
 
+def credit_memo_request(key: str, headers: Mapping[str, str]) -> Request:
+    """Ask for a credit memo, by its id or number.
+
+    Wire: GET /v1/credit-memos/{creditMemoKey}
+
+    Raises:
+        ConfigurationError: *key* cannot be one.
+    """
+    return Request("GET", f"/v1/credit-memos/{_checked_key(key, 'a credit memo')}", headers=headers)
+
+
+def file_request(file: ResultFile, headers: Mapping[str, str]) -> Request:
+    """Ask for a result file; the caller says from where on, and into which sink.
+
+    Wire: GET /v1/files/{fileId}, or GET the presigned URL as it is
+    https://developer.zuora.com/v1-api-reference/api/operation/GET_Files/
+
+    Raises:
+        MalformedResponse: what Zuora gave as an id or an URL can be none, or the URL is not secret on its way.
+    """
+    if file.url is None and file.file_id is not None and IDENTIFIER.fullmatch(file.file_id):
+        return Request("GET", f"/v1/files/{file.file_id}", headers=headers)
+    if file.url is None or not is_secret_on_its_way(file.url):
+        what = "the id of a result file" if file.url is None else "the URL of a result file"
+        problem = f"{what} that can be none"
+        message = f"the job's document has {problem}"
+        raise MalformedResponse(message, problems=[problem])
+    return Request("GET", urlsplit(file.url).path or "/", url=file.url)
+
+
+def check_poured(request: Request, response: Response) -> None:
+    """Make sure that the answer to *request* was a file, and is in its sink.
+
+    Raises:
+        ApiError, MalformedResponse: as `decipher`; what comes instead of a file may be a document.
+        ZuoraJobsError: why not all of it is there.
+    """
+    if error := fault(request, response) or response.cut:
+        raise error
+    if not response.poured:
+        problem = "a document came instead of a file"
+        message = f"{request.method} {request.path}: {problem}"
+        raise MalformedResponse(message, problems=[problem])
+
+
+def invoice_balance_request(key: str, headers: Mapping[str, str]) -> Request:
+    """Ask what is left to be paid of an invoice, by its id or number.
+
+    Wire: GET /v1/invoices/{invoiceKey}
+
+    Raises:
+        ConfigurationError: *key* cannot be one.
+    """
+    return Request("GET", f"/v1/invoices/{_checked_key(key, 'an invoice')}", headers=headers)
+
+
+def _checked_key(key: object, of_what: str) -> str:
+    if not isinstance(key, str) or not IDENTIFIER.fullmatch(key):
+        message = f"{str(key)[:80]!r} cannot be the id or number of {of_what}: it has 1 to 128 letters, digits, - or _"
+        raise ConfigurationError(message)
+    return key
+
+
 def token_request(settings: Settings) -> Request:
     """Ask for a bearer token.
 
@@ -232,6 +311,8 @@ def fault(request: Request, response: Response) -> ZuoraJobsError | None:
 
 
 def _fault(request: Request, response: Response) -> ZuoraJobsError | None:
+    if response.poured:
+        return None
     try:
         document = response.json
     except MalformedResponse as error:

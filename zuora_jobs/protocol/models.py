@@ -204,6 +204,98 @@ class CreditMemoApplyJob:
 
 
 @frozen(kw_only=True)
+class InvoiceBalance:
+    """What is left to be paid of an invoice, which may be asked for by its id or number.
+
+    Wire: GET /v1/invoices/{invoiceKey}
+    https://developer.zuora.com/v1-api-reference/api/operation/GET_Invoice
+    """
+
+    id: Text | None = None
+    invoice_number: Text | None = None
+    status: Text | None = None
+    amount: Amount | None = None
+    balance: Amount | None = None
+    success: bool | None = None
+    raw: Raw = _raw()
+
+
+@frozen(kw_only=True)
+class CreatedMemo:
+    """A credit or debit memo that Zuora has made."""
+
+    id: Text | None = None
+
+
+@frozen(kw_only=True)
+class BulkPdfSubmitted:
+    """The answer to a submitted bulk-PDF job.
+
+    Wire: POST /v1/operations/bulk-pdf; `zuora-sdk` model bulk_pdf_generation_job_response
+    """
+
+    job_id: Text | None = None
+    invalid_ids: tuple[str, ...] = ()
+    """Unknown, or without a PDF where none is to be made. They will not be in the ZIP files."""
+    success: bool | None = None
+    reasons: tuple[Reason, ...] = ()
+    process_id: Text | None = None
+    request_id: Text | None = None
+    raw: Raw = _raw()
+
+
+@frozen(kw_only=True)
+class InvoiceOperationSubmitted:
+    """The answer to the deletion or reversal of an invoice, in either of its documented forms.
+
+    Wire: DELETE /v1/invoices/{invoiceKey}, PUT /v1/invoices/{invoiceKey}/reverse; `zuora-sdk` models
+    operation_job_response, reverse_invoice_response
+    """
+
+    id: Text | None = None
+    """Of the *invoice* where there is a `job_id`; of the job where there is an `object_id`."""
+    job_id: Text | None = None
+    job_status: Text | None = None
+    """Pending, Processing, Completed or Failed: a small invoice is done at once."""
+    object_id: Text | None = None
+    object_type: Text | None = None
+    operation_type: Text | None = None
+    status: Text | None = None
+    credit_memo: CreatedMemo | None = None
+    credit_memos: tuple[CreatedMemo, ...] = ()
+    debit_memo: CreatedMemo | None = None
+    success: bool | None = None
+    reasons: tuple[Reason, ...] = ()
+    process_id: Text | None = None
+    request_id: Text | None = None
+    raw: Raw = _raw()
+
+
+@frozen(kw_only=True)
+class CreditMemo:
+    """A credit memo, and how much of it is left.
+
+    Wire: GET /v1/credit-memos/{creditMemoKey}
+    https://developer.zuora.com/v1-api-reference/api/operation/GET_CreditMemo
+    """
+
+    id: Text | None = None
+    number: Text | None = None
+    account_id: Text | None = None
+    status: Text | None = None
+    """Draft, Posted, Canceled and others: of the memo, not of its use."""
+    currency: Text | None = None
+    amount: Amount | None = None
+    applied_amount: Amount | None = None
+    unapplied_amount: Amount | None = None
+    """What is left to be applied."""
+    refund_amount: Amount | None = None
+    credit_memo_date: Text | None = None
+    success: bool | None = None
+    raw: Raw = _raw()
+
+
+@frozen(kw_only=True)
 class ResultFile:
     """A file that a job has left behind: an id to be asked for with the token, or an URL to be fetched without one."""
 
@@ -212,6 +304,14 @@ class ResultFile:
     url: str | None = field(default=None, repr=False, metadata=SECRET)
     records: int | None = None
     """How many records it must hold, where Zuora says."""
+    suffix: str = ""
+    """What its content is, as the end of a file's name: `.csv`, `.csv.gz`, `.zip`, or one of these and `.pgp`."""
+    number: int = 1
+    """Its place among the job's files, from 1 on."""
+    query: int | None = None
+    """Of a segment: the place of its query in the job, from 1 on; other segments of the same have the same."""
+    records_of_query: int | None = None
+    """How many records all segments of its query must hold together, where Zuora says."""
 
 
 @frozen(kw_only=True)

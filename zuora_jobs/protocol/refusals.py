@@ -10,6 +10,7 @@ https://docs.zuora.com (Aggregate Query API, error codes).
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from zuora_jobs.errors import (
@@ -67,6 +68,13 @@ _SHAPES: Final[tuple[Callable[[dict[str, Any]], tuple[Reason, ...]], ...]] = (
 )
 """How Zuora gives reasons, most explicit first. What is not JSON (XML of the file store, a gateway's HTML, nothing) has
 none of these; see `reasons_of`."""
+
+_XML_CODE: Final = re.compile(rb"<Code>([A-Za-z.]{1,80})</Code>")
+_XML_MESSAGE: Final = re.compile(rb"<Message>([^<]{1,400})</Message>")
+"""The file store's errors are XML; nothing else of them is read, since some quote what was signed.
+
+https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+"""
 
 AQUA_CALL_CODES: Final[dict[str, type[ApiError]]] = {
     "90001": NotFound,
@@ -130,8 +138,16 @@ def reasons_of(document: Any, body: bytes) -> tuple[Reason, ...]:
     """Give Zuora's reasons, in whatever shape they came."""
     if isinstance(document, dict):
         return next((reasons for shape in _SHAPES if (reasons := shape(document))), ())
+    if b"<Error>" in body[:200] and (code := _XML_CODE.search(body, 0, 4096)):
+        told = _XML_MESSAGE.search(body, 0, 4096)
+        return (Reason(code[1].decode("ascii", "replace"), told[1].decode("utf-8", "replace") if told else None),)
     if b"max-object-size" in body[:1000]:
-        return (Reason("security:max-object-size", "the file is larger than Zuora hands out (2047 MB)"),)
+        return (
+            Reason(
+                "security:max-object-size",
+                "the file is larger than Zuora hands out (2047 MB): ask for less, in several queries",
+            ),
+        )
     return ()
 
 

@@ -9,75 +9,46 @@ What becomes what:
 - an `Amount` is a Decimal of the digits that were sent: the invoice is parsed without ever making a float.
 - a document that cannot be read is a MalformedResponse that names every fault with its path, and quotes none of it:
   a body may hold presigned URLs.
+- what is to be sent (`requests.py`) is read strictly: a field that does not exist was meant to do something.
 """
 
 from __future__ import annotations
 
-import json
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from functools import partial
-from math import isinf
 from operator import eq
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from attrs import NOTHING, fields, has
 from cattrs import ClassValidationError, Converter, transform_error
+from cattrs.cols import list_structure_factory
+from cattrs.errors import ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from zuora_jobs.errors import MalformedResponse, Reason
+from zuora_jobs.errors import ConfigurationError, MalformedResponse, Reason
 from zuora_jobs.protocol import models
+from zuora_jobs.protocol.jsontext import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 T = TypeVar("T")
 
-EXACT = frozenset({models.Invoice})
+EXACT = frozenset({models.Invoice, models.InvoiceBalance, models.CreditMemo})
 """Documents with money in them; their numbers are read as Decimal."""
 
-
-_BLANKS = " \t\n\r"
-"""What may stand around JSON."""
+_CAPITAL = frozenset({models.Invoice})
+"""Documents whose fields begin with capitals: those of the CRUD interface."""
 
 _LARGEST_COUNT = 10**15
-
-DEEPEST = 200
-"""Lists and objects within each other that are read: what comes in must also be written again, by whoever keeps it."""
 
 MOST_OBJECTS = 1000
 """Reasons, batches and the like that are read of a list; what comes after them stands in `raw` only. AQuA has 50."""
 
 _SHOWN = 5
 """Problems that an error's text names; all are in its `problems`."""
-
-
-def parse(body: bytes, *, exact: bool = False) -> Any:
-    """Read JSON. With *exact*, fractions become Decimal instead of float.
-
-    Raises:
-        MalformedResponse: not UTF-8, not JSON (NaN and Infinity are not), nested too deeply, or a field is there twice:
-            which of two statuses is meant, nobody can tell.
-    """
-    problems: tuple[str, ...] = ()
-    try:
-        text = body.decode(_encoding(body), "surrogatepass").strip(_BLANKS)
-        document, end = (_exact if exact else _usual).raw_decode(text)
-        if end != len(text):
-            what = "is not JSON"
-        elif text.count("[") + text.count("{") > DEEPEST and _is_deep(document):
-            what = "is nested too deeply"
-        else:
-            return document
-    except RecursionError:
-        what = "is nested too deeply"
-    except _TwiceError:
-        what, problems = "has a field twice", ("a field is there twice",)
-    except (ValueError, ArithmeticError):
-        what = "is not JSON"
-    message = f"the answer {what} ({len(body)} bytes)"
-    # not above, where the parser's error, which has the body in it, would become its context
-    raise MalformedResponse(message, problems=problems)
 
 
 def structure(model: type[T], document: Any) -> T:
@@ -146,46 +117,35 @@ def to_json(document: object) -> dict[str, Any]:
     return dict(raw) if raw else cast("dict[str, Any]", _converter.unstructure(document))
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    message = f"{name} is not JSON"
-    raise ValueError(message)
+def request_from(model: type[T], document: Any) -> T:
+    """Read what a user wants to submit, under Zuora's names, as *model*; strictly.
+
+    Raises:
+        ConfigurationError: a field is unknown, missing, of the wrong type, or of a value that Zuora would refuse.
+    """
+    if not isinstance(document, dict):
+        message = f"expected an object, got {_json_name(document)}"
+        raise ConfigurationError(message)
+    try:
+        return _strictly.structure(document, model)
+    except ClassValidationError as error:
+        told = [problem.removesuffix(" @ $") for problem in transform_error(error, format_exception=_describe_request)]
+        _forget(error)
+    raise ConfigurationError("; ".join(told[:_SHOWN]))
 
 
-class _TwiceError(ValueError):
-    """A field is there twice."""
+def request_fields(request: Any) -> dict[str, Any]:
+    """Give what of *request* goes into its body, under Zuora's names; what is None is left to Zuora."""
+    in_the_path = {field.name for field in fields(type(request)) if field.metadata.get("path")}
+    names = _wire_names(type(request))
+    written = ((name, _strictly.unstructure(getattr(request, name))) for name in names if name not in in_the_path)
+    return {names[name]: _without_none(value) for name, value in written if value is not None}
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        raise _TwiceError
-    return document
-
-
-def _finite(text: str) -> float | Decimal:
-    """Keep what is too large for a float, since infinity could not be given back as JSON."""
-    value = float(text)
-    return Decimal(text) if isinf(value) else value
-
-
-def _is_deep(document: Any) -> bool:
-    """Tell whether more than `DEEPEST` lists and objects are within each other; not by recursion."""
-    level = [document]
-    for _ in range(DEEPEST + 1):
-        inside = [node.values() if isinstance(node, dict) else node for node in level]
-        level = [value for values in inside for value in values if isinstance(value, dict | list)]
-        if not level:
-            return False
-    return True
-
-
-def _encoding(body: bytes) -> str:
-    """Tell UTF-8 at its first two characters, as nearly always; a mark, or a zero among them, is for the library."""
-    return "utf-8" if body[:2].isascii() and b"\0" not in body[:2] else json.detect_encoding(body)
-
-
-_usual = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite, object_pairs_hook=_each_once)
-_exact = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=Decimal, object_pairs_hook=_each_once)
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_none(item) for name, item in value.items() if item is not None}
+    return [_without_none(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _json_name(value: object) -> str:
@@ -195,6 +155,13 @@ def _json_name(value: object) -> str:
 
 def _describe(error: BaseException, _: type | None) -> str:
     return "required field missing" if isinstance(error, KeyError) else str(error)
+
+
+def _describe_request(error: BaseException, _: type | None) -> str:
+    if isinstance(error, ForbiddenExtraKeysError):
+        known = ", ".join(_wire_names(error.cl).values())
+        return f"there is no field {', '.join(sorted(error.extra_fields))}; there are {known}"
+    return f"the field {error} is missing" if isinstance(error, KeyError) else str(error)
 
 
 def _forget(error: BaseException) -> None:
@@ -262,6 +229,14 @@ def _amount(value: Any, _: Any) -> Decimal:
     return _expected("an amount", value)
 
 
+def _strict_count(value: Any, _: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else _expected("a whole number", value)
+
+
+def _amount_or_float(value: Any, _: Any) -> Any:
+    return value  # the class reads it, and says what is wrong with a float
+
+
 def reasons_in(value: Any) -> tuple[Reason, ...]:
     """Read a list of reasons, whatever the case of its keys; text alone becomes a reason without a code."""
     items = value if isinstance(value, list) else [] if value is None else [value]
@@ -303,6 +278,33 @@ def _make_converter() -> Converter:
     return converter
 
 
+def _make_strict_converter() -> Converter:
+    converter = Converter()
+    for kind, hook in ((str, _strict(str, "text")), (bool, _truth), (int, _strict_count), (Decimal, _amount_or_float)):
+        converter.register_structure_hook(kind, hook)
+    converter.register_structure_hook_func(partial(eq, models.Text), _strict(str, "text"))
+    converter.register_structure_hook_factory(_is_list, partial(_structure_list_strictly, converter))
+    converter.register_structure_hook(date, lambda value, _: value)  # the class reads it
+    converter.register_unstructure_hook(date, date.isoformat)
+    converter.register_unstructure_hook(Decimal, lambda value: value)
+    converter.register_structure_hook_factory(has, partial(_structure_strictly, converter))
+    converter.register_unstructure_hook_factory(has, partial(_unstructure_class, converter, defaults=True))
+    return converter
+
+
+def _structure_list_strictly(converter: Converter, kind: Any) -> Callable[[Any, Any], Any]:
+    read_list = list_structure_factory(cast("type", list[get_args(kind)[0]]), converter)  # type: ignore[misc]
+    return lambda value, _: tuple(read_list(value if isinstance(value, list) else _expected("a list", value), list))
+
+
+def _structure_strictly(converter: Converter, cls: type) -> Callable[[Any, Any], Any]:
+    overrides: dict[str, Any] = {name: override(rename=wire) for name, wire in _wire_names(cls).items()}
+    read_fields: Callable[[Any, Any], Any] = make_dict_structure_fn(
+        cls, converter, _cattrs_forbid_extra_keys=True, **overrides
+    )
+    return lambda value, _: read_fields(value if isinstance(value, dict) else _expected("an object", value), cls)
+
+
 def _is_list(kind: Any) -> bool:
     return get_origin(kind) is tuple
 
@@ -336,7 +338,7 @@ def _legible(read: Callable[[T], Any], items: Iterable[T]) -> Iterator[tuple[T, 
 
 
 def _wire_names(cls: type) -> dict[str, str]:
-    case = _capital if cls in EXACT else _camel
+    case = _capital if cls in _CAPITAL else _camel
     return {field.name: field.metadata.get("wire", case(field.name)) for field in fields(cls)}
 
 
@@ -384,15 +386,16 @@ def _reader(converter: Converter, kind: Any) -> Callable[[Any, Any], Any] | None
     return converter.get_structure_hook(some[0])  # all of them are of this file, and know what they read
 
 
-def _unstructure_class(converter: Converter, cls: type) -> Callable[[Any], dict[str, Any]]:
+def _unstructure_class(converter: Converter, cls: type, *, defaults: bool = False) -> Callable[[Any], dict[str, Any]]:
     names = _wire_names(cls)
     names.pop("raw", None)
     overrides: dict[str, Any] = {name: override(rename=wire) for name, wire in names.items()}
     if any(field.name == "raw" for field in fields(cls)):
         overrides["raw"] = override(omit=True)
-    return make_dict_unstructure_fn(cls, converter, _cattrs_omit_if_default=True, **overrides)
+    return make_dict_unstructure_fn(cls, converter, _cattrs_omit_if_default=not defaults, **overrides)
 
 
 _status_names: dict[type[Any], str | None] = {}
 
 _converter = _make_converter()
+_strictly = _make_strict_converter()

@@ -336,7 +336,10 @@ def limited(send: Send, limiter: Limiter) -> Callable[[Request], Coroutine[Any, 
             permit = await limiter.acquire(again=permit is not None)
         with permit:
             response = await send(request)
-            limiter.note(response, error=fault(request, response), sent_at=permit.given_at)
+            # what refuses another job, under 200, is for want of places for jobs and not for requests
+            about_jobs = request.submits and response.status == 200  # noqa: PLR2004
+            error = None if about_jobs else fault(request, response)
+            limiter.note(response, error=error, sent_at=permit.given_at)
         return response
 
     return send_in_turn

@@ -24,6 +24,7 @@ from zuora_jobs.errors import (
     MalformedResponse,
     NotFound,
     RateLimited,
+    Rejected,
     ServerError,
     TokenRefused,
     TransportError,
@@ -63,6 +64,15 @@ _PASSING_STATUSES: Final = frozenset({500, 502, 503, 504})
 _GATEWAYS_OWN: Final = frozenset({408, 421, 425, 499})
 """A request that came too slowly, too early or by the wrong way: about the connection, whatever their first digit says."""
 
+_IN_THE_MIDDLE: Final = frozenset({60, 99})
+"""An internal error, or one of a service that Zuora itself had asked: part of it may have been done."""
+
+_REFUSED_AT_ONCE: Final = frozenset({50, 61, 70})
+"""A lock, something temporary, a limit: Zuora's own words for not having begun."""
+
+_ABOUT_THE_KEY: Final = frozenset({409, 422})
+"""The request of that Idempotency-Key is still being worked on, or is another one: no word on what became of it."""
+
 LONGEST_GAP: Final = 150.0
 """Seconds between two failures that count as trouble at most: a request's longest timeout, and a delay."""
 
@@ -92,6 +102,11 @@ def _is_redirect(error: ApiError) -> bool:
     return 300 <= error.status < 400  # noqa: PLR2004
 
 
+def _is_still_at_it(error: ApiError) -> bool:
+    """The same request, by its Idempotency-Key, is still being worked on; a conflict over the business has a code."""
+    return error.status == 409 and not error.categories  # noqa: PLR2004
+
+
 def _says_nothing_certain(error: ApiError) -> bool:
     """A refusal that may be a gateway's, or half of one: where Zuora means it, it says why, and with a code.
 
@@ -116,6 +131,7 @@ _TABLE: Final[tuple[tuple[Any, Callable[[Any], object], Verdict], ...]] = (
     (ServerError, lambda error: error.status in _PASSING_STATUSES, Verdict.AGAIN),
     (ServerError, _always, Verdict.BRIEFLY),  # code 60, or one of AQuA's internal errors, under another HTTP status
     (ApiError, lambda error: error.status in _GATEWAYS_OWN, Verdict.AGAIN),
+    (ApiError, _is_still_at_it, Verdict.AGAIN),
     (ApiError, _is_redirect, Verdict.AGAIN),  # to a maintenance page, say; it is not followed
     (TokenRefused, _always, Verdict.AGAIN),
     (Unauthorized, passes_by_itself, Verdict.AGAIN),
@@ -171,7 +187,28 @@ def delay_before_retry(error: ZuoraJobsError, jittered: float) -> float:
 
 def may_send_again(request: Request, error: ZuoraJobsError) -> bool:
     """Tell whether sending *request* again cannot do twice what should be done once."""
-    return request.may_be_repeated or not error.sent
+    return request.may_be_repeated or was_not_carried_out(error)
+
+
+def was_not_carried_out(error: ZuoraJobsError) -> bool:
+    """Tell whether an error leaves no doubt that nothing was done: it was not sent, or Zuora itself refused it.
+
+    A gateway that gave up waiting leaves doubt, and so does an error within Zuora (60, 99), or no sense in the answer.
+    """
+    if not error.sent or not isinstance(error, TransportError | ApiError | MalformedResponse):
+        return True
+    if not isinstance(error, ApiError) or error.categories & _IN_THE_MIDDLE:
+        return False
+    if error.status in _GATEWAYS_OWN or _is_still_at_it(error):
+        return False
+    if error.status >= 500:  # noqa: PLR2004
+        return bool(error.categories & _REFUSED_AT_ONCE)
+    return not _is_redirect(error)
+
+
+def is_zuoras_answer(error: ZuoraJobsError) -> bool:
+    """Tell whether an error is what Zuora has to say to a request itself, and keeps for its Idempotency-Key."""
+    return isinstance(error, Rejected) and error.status not in _ABOUT_THE_KEY
 
 
 @define
@@ -217,11 +254,21 @@ async def persist(
     patience: Patience,
     rng: Random,
     on_retry: Callable[[ZuoraJobsError, float], None] | None = None,
+    *,
+    went_on: Callable[[], bool] = lambda: False,
 ) -> T:
     """Repeat *attempt*, which sends *request*, for as long as the table and *patience* say.
 
     Time counts from the first failure in a row, so neither a long wait for one's turn nor a request that took its whole
     timeout uses it up; nor does the time that the server asked us to wait.
+
+    Args:
+        attempt: is repeated.
+        request: what it sends.
+        patience: for how long.
+        rng: where jitter comes from.
+        on_retry: told each failure that is going to be tried again, and in how many seconds.
+        went_on: tells whether an attempt that failed got further than all before it; then time counts anew.
 
     Raises:
         ZuoraJobsError: what is final, or has lasted too long; the errors before it are notes on it.
@@ -235,6 +282,8 @@ async def persist(
             return await attempt()
         except ZuoraJobsError as error:
             failure = error
+        if went_on():
+            delays, trouble, earlier = patience.delays(rng), Trouble(), []
         if not patience.allows(failure, trouble.add(failure, loop.time())) or not may_send_again(request, failure):
             for text in dict.fromkeys(earlier):
                 if text not in getattr(failure, "__notes__", ()):

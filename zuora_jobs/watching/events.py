@@ -39,6 +39,15 @@ class JobEvent(Event):
 
 
 @frozen(kw_only=True)
+class JobSubmitted(JobEvent):
+    """A job was begun by `JobWatcher.submit`; only observers hear of it, since nobody watches the job yet."""
+
+    name: ClassVar[str] = "submitted"
+    from_journal: bool = False
+    """Whether that was in an earlier run."""
+
+
+@frozen(kw_only=True)
 class Observed(JobEvent):
     """A look at the job was answered."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from zuora_jobs.errors import JournalError, WatcherClosed, ZuoraJobsError
 from zuora_jobs.watching.driver import Driver
-from zuora_jobs.watching.events import CancelRefused, Finished
+from zuora_jobs.watching.events import CancelRefused, Finished, JobSubmitted
 from zuora_jobs.watching.herald import Herald
 from zuora_jobs.watching.intake import in_slices
 from zuora_jobs.watching.looker import Looker
@@ -90,6 +90,13 @@ class Fleet:
             raise WatcherClosed(message)
         self._record.check()
         self._subscriptions.add(subscription)
+
+    def submitted(self, handle: JobHandle[Any], outcome: Outcome[Any] | None, *, from_journal: bool) -> None:
+        """Tell observers of a job that was begun, and how it ended if it had ended at once."""
+        self._herald.about(JobSubmitted, (), handle=handle, from_journal=from_journal)
+        if outcome is not None:
+            self._counts[outcome.name] += 1
+            self._herald.about(Finished, (), handle=handle, outcome=outcome)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run *work* for as long as the watcher is open."""

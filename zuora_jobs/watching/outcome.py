@@ -5,7 +5,7 @@ A failed job is a value. *Lost is never Failed*: our trouble and the job's failu
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Never, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Never, TypeAlias, cast
 
 from attrs import frozen
 
@@ -15,6 +15,7 @@ from zuora_jobs.protocol.messages import one_line
 
 if TYPE_CHECKING:
     from zuora_jobs.protocol.models import ResultFile
+    from zuora_jobs.protocol.submits import Submitted
 
 
 @frozen(kw_only=True)
@@ -124,3 +125,32 @@ def outcome_of(handle: JobHandle[JobT], job: JobT, *, polls: int, elapsed: float
     phase = handle.kind.phase(job.status)
     ended = _BY_PHASE.get(phase) if phase is not None else None
     return ended(handle=handle, job=job, polls=polls, elapsed=elapsed) if ended is not None else None
+
+
+def ended_at_once(submitted: Submitted[JobT]) -> Outcome[JobT] | None:
+    """Tell how a job ended that had ended when it was submitted; None where it has still to be watched, or is none."""
+    if submitted.handle is None or submitted.job is None:
+        return None
+    return outcome_of(submitted.handle, cast("JobT", submitted.job), polls=0, elapsed=0.0)
+
+
+@frozen(kw_only=True)
+class Ran(Generic[JobT]):
+    """What became of a request: what was submitted, and how its job ended."""
+
+    submitted: Submitted[JobT]
+    outcome: Outcome[JobT] | None
+    """None: it was done at once, and there was no job."""
+
+    @property
+    def request(self) -> Any:
+        """What was submitted."""
+        return self.submitted.request
+
+    def unwrap(self) -> JobT | None:
+        """Give the job's document, or None where there was none.
+
+        Raises:
+            JobFailed, JobCancelled, JobLost: it did not end well.
+        """
+        return self.outcome.unwrap() if self.outcome is not None else None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final, Self
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from zuora_jobs.checks import number, whole
 from zuora_jobs.client import check_cancellable
@@ -15,16 +15,21 @@ from zuora_jobs.transport.retry import Patience
 from zuora_jobs.watching.cadence import MIN_INTERVAL, MIN_INTERVAL_WITH_QUOTA, Cadence
 from zuora_jobs.watching.fleet import Fleet
 from zuora_jobs.watching.intake import feed, in_slices, take_in
+from zuora_jobs.watching.outcome import Ran, ended_at_once
 from zuora_jobs.watching.record import NoRecord
+from zuora_jobs.watching.stream import EventStream
+from zuora_jobs.watching.submitter import Submitter
 from zuora_jobs.watching.subscription import Subscription, check_handle
 from zuora_jobs.watching.watch import Rules, Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
     from zuora_jobs.client import ZuoraClient
+    from zuora_jobs.errors import SubmitUncertain
     from zuora_jobs.journal.journal import Journal
+    from zuora_jobs.protocol.submits import Submitted
     from zuora_jobs.watching.events import Event, Observer
     from zuora_jobs.watching.outcome import Outcome
     from zuora_jobs.watching.record import Record
@@ -82,6 +87,7 @@ class JobWatcher:
             unknown_status_timeout=number("unknown_status_timeout", unknown_status_timeout, above=0),
             cancel_remote=cancel_remote,
         )
+        self._submitter = Submitter(client, self._record, self._rules.patience)
         self._group: asyncio.TaskGroup | None = None
         self._fleet: Fleet | None = None
 
@@ -158,8 +164,22 @@ class JobWatcher:
             wanted[handle] = outcomes[handle]
         return wanted
 
-    @asynccontextmanager
-    async def stream(
+    @property
+    def client(self) -> ZuoraClient:
+        """The client whose budget it spends."""
+        return self._client
+
+    @property
+    def left_in_doubt(self) -> tuple[SubmitUncertain, ...]:
+        """What there is to be found out of requests that were cut off on their way by a cancellation."""
+        return tuple(self._submitter.left_in_doubt)
+
+    @property
+    def journal(self) -> Journal | None:
+        """Its journal, if it has one."""
+        return None if isinstance(self._record, NoRecord) else cast("Journal", self._record)
+
+    def stream(
         self,
         handles: Iterable[JobHandle[Any]] | AsyncIterable[JobHandle[Any]],
         *,
@@ -168,11 +188,12 @@ class JobWatcher:
         buffer: int = 1000,
         tell_again: bool = False,
         cadence: Cadence | None = None,
-    ) -> AsyncIterator[AsyncIterator[Event]]:
+    ) -> EventStream:
         """Watch jobs as their handles come, and tell what happens as it happens.
 
         `async with watcher.stream(handles) as events: async for event in events: …`. Leaving the block stops the
-        watches. Every handle's last event is its `Finished`, unless it was acknowledged; a handle that comes twice while it is watched counts once.
+        watches. Every handle's last event is its `Finished`, unless it was acknowledged; a handle that comes twice while
+        it is watched counts once.
 
         Args:
             handles: of any length, also endless; taken in while others are watched.
@@ -182,18 +203,89 @@ class JobWatcher:
             tell_again: tell also the ends that were acknowledged to the journal, by `Journal.acknowledge`.
             cadence: for these jobs, instead of the watcher's.
 
-        Yields:
-            An async iterator of events, which ends when *handles* has ended and so have all its jobs. What *handles*
-            raises is raised there.
+        Returns:
+            What is to be entered for an async iterator of events, which ends when *handles* has ended and so have all its
+            jobs. What *handles* raises is raised there. It can be a pipeline's source.
         """
         whole("at_once", at_once, least=1)
         whole("buffer", buffer, least=1)
-        async with self._subscribed(timeout, cadence, limit=buffer, tell_again=tell_again) as subscription:
+        subscribed = self._subscribed(timeout, cadence, limit=buffer, tell_again=tell_again)
+        return EventStream(self, self._streaming(subscribed, handles, at_once))
+
+    @asynccontextmanager
+    async def _streaming(
+        self,
+        subscribed: AbstractAsyncContextManager[Subscription],
+        handles: Iterable[JobHandle[Any]] | AsyncIterable[JobHandle[Any]],
+        at_once: int,
+    ) -> AsyncIterator[AsyncIterator[Event]]:
+        async with subscribed as subscription:
             intake = self._opened().spawn(feed(subscription, handles, at_once))
             try:
                 yield subscription
             finally:
                 intake.cancel()
+
+    async def submit(
+        self,
+        request: object,
+        *,
+        again: bool = False,
+        idempotency_key: str | None = None,
+        note: Callable[[], Awaitable[str]] | None = None,
+    ) -> Submitted[Any]:
+        """Begin a job: `submitted = await watcher.submit(RunQueries([Query("Invoices", "select Id from Invoice")]))`.
+
+        With a journal the intent is on the disk before the request and the job's handle after it. So in a run that is
+        begun again, what was submitted is not submitted twice: the handle comes from the journal; a POST whose answer is
+        missing is sent again with its key, for as long as Zuora knows that; any other is told as SubmitUncertain. The same
+        contents twice in one run are two requests.
+
+        Args:
+            request: `RunQueries`, `ZipPdfs`, `DeleteInvoice`, `ReverseInvoice`, `ApplyCreditMemo` or `UnapplyCreditMemo`.
+            again: for who has found out that what is uncertain was not carried out: submit it anew.
+            idempotency_key: of an earlier try of the same request that the journal does not know, at most 24 hours ago.
+            note: asked, if the request is going to be sent, for what the journal is to keep beside it (`Submitted.note`).
+
+        Raises:
+            ConfigurationError: this is no request.
+            SubmitUncertain: whether Zuora has begun the job is not known; says how to find out.
+            ApiError, TransportError: nothing was begun; as `ZuoraClient.submit`.
+            JournalError: the disk says no; where a job had been begun, its handle is in the text.
+        """
+        fleet = self._opened()
+        submitted = await self._submitter.submit(request, again=again, idempotency_key=idempotency_key, note=note)
+        if submitted.handle is not None:
+            fleet.submitted(submitted.handle, ended_at_once(submitted), from_journal=submitted.from_journal)
+        return submitted
+
+    async def run(
+        self,
+        request: object,
+        *,
+        timeout: float | None = None,
+        again: bool = False,
+        note: Callable[[], Awaitable[str]] | None = None,
+    ) -> Ran[Any]:
+        """Begin a job and watch it until it ends: `(await watcher.run(ReverseInvoice("INV00000123"))).unwrap()`.
+
+        No more such jobs are begun at a time than a tenant may have (50 of AQuA's); the rest wait for their turn.
+
+        Args:
+            request: as for `submit`.
+            timeout: seconds from when it was submitted; then it is Lost, and left alone.
+            again: as for `submit`.
+            note: as for `submit`.
+
+        Raises:
+            ZuoraJobsError: it was not begun, or that is not known; as `submit`.
+        """
+        async with self._client.place_for(request):
+            submitted = await self.submit(request, again=again, note=note)
+            outcome = ended_at_once(submitted)
+            if outcome is None and submitted.handle is not None:
+                outcome = await self.watch(submitted.handle, timeout=timeout)
+        return Ran(submitted=submitted, outcome=outcome)
 
     async def cancel(self, handle: JobHandle[JobT], *, timeout: float | None = None) -> Outcome[JobT]:
         """Cancel a job, and tell how it really ended.
