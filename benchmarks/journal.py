@@ -54,7 +54,7 @@ DOCUMENTS: Final = {
 
 def handle_of(number: int) -> JobHandle[Any]:
     """Give the handle of one job of many, of all kinds in turn."""
-    kinds = list(KINDS.values())
+    kinds = [KINDS[name] for name in ENDS]
     return kinds[number % len(kinds)].handle(f"{number:032x}")
 
 
@@ -174,8 +174,8 @@ def document_of(handle: JobHandle[Any]) -> Any:
 def write_journal(path: Path, handles: int, *, ended: bool, documents: bool = True) -> None:
     """Make a journal of so many jobs."""
     store = Store(path)
-    known = {kind: document_of(handle_of(number)) for number, kind in enumerate(KINDS)}
-    bare = {name: wire.structure(kind.model, {"status": ENDS[name]}) for name, kind in KINDS.items()}
+    known = {kind: document_of(handle_of(number)) for number, kind in enumerate(ENDS)}
+    bare = {name: wire.structure(KINDS[name].model, {"status": end}) for name, end in ENDS.items()}
     for start in range(0, handles, 1000):
         entries: list[Any] = []
         for number in range(start, min(start + 1000, handles)):

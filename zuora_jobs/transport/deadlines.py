@@ -28,6 +28,10 @@ class Deadlines:
         """Give a block so many seconds; what it has not done by then is cancelled, and it raises TimeoutError."""
         return Deadline(self, self._loop.time() + seconds)
 
+    def now(self) -> float:
+        """Give the moment, on the loop's clock."""
+        return self._loop.time()
+
     def close(self) -> None:
         """Set no timer any more."""
         self._set(inf)
@@ -77,6 +81,11 @@ class Deadline:
         self._before = task.cancelling()
         self._deadlines.add(self)
         return self
+
+    def begin_again(self, seconds: float) -> None:
+        """Give the block so many seconds from now on."""
+        self.when = self._deadlines.now() + seconds
+        self._deadlines.add(self)
 
     def cut_off(self) -> None:
         """Cancel the task: its time is up."""

@@ -1,20 +1,23 @@
-"""The aiohttp session: with `express.py`, the only importer of aiohttp on the client's side.
+"""The aiohttp session: with `express.py` and `pouring.py`, the only importer of aiohttp on the client's side.
 
 Rules of this file:
 1. No `ClientTimeout.total`: it would count the wait for a pool slot. The pool has no limit of its own, since the budget
    (`limits.py`) bounds what is in flight; a request's time runs from the moment it is sent.
 2. No redirects, no cookies, no proxies from the environment: the token goes to the configured host or nowhere.
 3. aiohttp's errors end here; each becomes a TransportError whose text holds no header and no body.
-4. Whatever is sent back takes bounded memory and time: headers by aiohttp's own limits, bodies by `bodies.py`.
+4. Whatever is sent back takes bounded memory and time: headers by aiohttp's own limits, bodies by `bodies.py`. A body that
+   goes into a sink may take any time, as long as something comes.
 """
 
 from __future__ import annotations
 
 import gzip
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 import aiohttp
+from attrs import evolve
 from yarl import URL
 
 from zuora_jobs.errors import ConnectionFailed, MalformedResponse, ResponseTimeout, WatcherClosed, ZuoraJobsError
@@ -22,6 +25,7 @@ from zuora_jobs.protocol.messages import Request, Response
 from zuora_jobs.transport import express
 from zuora_jobs.transport.bodies import LARGEST, TooLarge, Undecodable, read_body
 from zuora_jobs.transport.deadlines import Deadlines
+from zuora_jobs.transport.pouring import Pouring, is_a_file
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -35,6 +39,12 @@ GZIP_FROM: Final = 1000
 
 KEEP_ALIVE: Final = 75.0
 """Seconds an idle connection is kept: longer than the pauses between polls, so that polling needs no new handshakes."""
+
+SILENCE: Final = 60.0
+"""Seconds without a byte of a body, whatever its length, after which nothing more is to be expected."""
+
+_INTO_A_SINK: Final = {"Accept": "*/*", "Accept-Encoding": "identity"}
+"""A file is kept as it is; and of what is compressed on the way, nobody could ask for the rest."""
 
 _ALWAYS: Final = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "zuora_jobs"}
 
@@ -51,13 +61,9 @@ class HttpTransport:
         """The short way for GETs; None where this aiohttp is not known to have one."""
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
-            headers=_ALWAYS,
-        )
+        self._session = self._session_over(aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE))
+        # for what may be sent once only: on a connection of its own, since one that is kept may have been closed just now
+        self._once = self._session_over(aiohttp.TCPConnector(limit=0, force_close=True), _not_again)
         self._express = express.Express(self._session, self._base, _ALWAYS) if express.is_known() else None
         self._deadlines = Deadlines()
         return self
@@ -69,6 +75,19 @@ class HttpTransport:
         if session is not None:
             self._deadlines.close()
             await session.close()
+            await self._once.close()
+
+    def _session_over(
+        self, connector: aiohttp.TCPConnector, *middlewares: aiohttp.ClientMiddlewareType
+    ) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=connector,
+            middlewares=middlewares,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
+            headers=_ALWAYS,
+        )
 
     async def __call__(self, request: Request) -> Response:
         """Send *request* once.
@@ -77,20 +96,31 @@ class HttpTransport:
             ConnectionFailed: refused, reset, or cut before the whole answer was there.
             ResponseTimeout: the whole answer was not there in time.
             MalformedResponse: it is larger than any answer of Zuora's, or not compressed as it says.
+
+        You get none of them for an answer whose body was cut on its way into a sink: it has a `cut`.
         """
         if self._session is None:
             message = "the client is closed: use it inside its `async with`"
             raise WatcherClosed(message)
         timeout = min(self._request_timeout, request.at_most or self._request_timeout)
-        short_way = self._express if request.method == "GET" and request.body is None else None
+        is_usual = request.method == "GET" and request.body is None and request.sink is None and request.url is None
+        short_way = self._express if is_usual else None
+        pouring = Pouring(request.sink)
         try:
-            with self._deadlines.within(timeout):
-                response = await (short_way.get(request) if short_way else self._by_the_session(self._session, request))
+            with self._deadlines.within(timeout) as deadline:
+                pouring.on_bytes = partial(deadline.begin_again, SILENCE)
+                session = self._session if request.may_be_repeated else self._once
+                way = short_way.get(request) if short_way else self._by_the_session(session, request, pouring)
+                response = await way
         except (aiohttp.ClientError, OSError, ValueError) as error:
             failure = self._explained(error, request, timeout)
+        except ZuoraJobsError as error:
+            failure = error
         else:
             log.debug("%s %s: HTTP %d, %d bytes", request.method, request.path, response.status, len(response.body))
             return response
+        if pouring.response is not None:
+            return evolve(pouring.response, cut=failure)
         # not above, where the library's error, which has the Authorization in it, would become its context
         raise failure
 
@@ -98,7 +128,11 @@ class HttpTransport:
         what = f"{request.method} {request.path}"
         match error:
             case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
-                return ConnectionFailed(f"{what}: no connection to {self._base}: {_cause(error)}", sent=False)
+                where = self._base if request.url is None else f"{URL(request.url, encoded=True).origin()}"
+                return ConnectionFailed(f"{what}: no connection to {where}: {_cause(error)}", sent=False)
+            case TimeoutError() if request.sink is not None:
+                message = f"{what}: no answer within {timeout:g} s, or nothing more of its body within {SILENCE:g} s"
+                return ResponseTimeout(message)
             case TimeoutError():
                 return ResponseTimeout(f"{what}: no whole answer within {timeout:g} s")
             case TooLarge():
@@ -109,19 +143,36 @@ class HttpTransport:
             case _:
                 return ConnectionFailed(f"{what}: the connection failed: {_cause(error)}")
 
-    async def _by_the_session(self, session: aiohttp.ClientSession, request: Request) -> Response:
+    async def _by_the_session(self, session: aiohttp.ClientSession, request: Request, pouring: Pouring) -> Response:
         """Send a request in aiohttp's usual way."""
-        url = self._base + request.path + ("?" + request.query if request.query else "")
+        url = request.url or self._base + request.path + ("?" + request.query if request.query else "")
         headers, body = _with_body(request)
         async with session.request(
             request.method, URL(url, encoded=True), headers=headers, data=body, allow_redirects=False
         ) as answer:
+            if request.sink is not None and is_a_file(answer):
+                return await pouring.pour(answer)
             content = await read_body(answer.content.readany, answer.headers.get("Content-Encoding", ""))
             return Response(answer.status, answer.headers, content)
 
 
+class _CutOff(aiohttp.ClientConnectionError):
+    """The connection was cut: of none of the classes after which aiohttp sends a PUT or DELETE again by itself."""
+
+
+async def _not_again(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Send a request, and keep aiohttp from sending it again where it may have arrived."""
+    try:
+        return await send(request)
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        failure = _CutOff(_cause(error))
+    raise failure
+
+
 def _with_body(request: Request) -> tuple[dict[str, str], bytes | None]:
-    headers = dict(request.headers)
+    headers = {**(_INTO_A_SINK if request.sink is not None else {}), **request.headers}
     if request.authorization is not None:
         headers["Authorization"] = request.authorization
     body = request.body
@@ -135,5 +186,7 @@ def _with_body(request: Request) -> tuple[dict[str, str], bytes | None]:
 
 def _cause(error: BaseException) -> str:
     """Say what went wrong without `str(error)`, which for some of aiohttp's errors quotes headers or the URL."""
+    if isinstance(error, _CutOff):
+        return str(error)
     errno = error.strerror if isinstance(error, OSError) else None
     return errno or type(error).__name__
