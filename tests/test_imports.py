@@ -63,17 +63,11 @@ print(json.dumps(told))
 """A fork for each module, of an interpreter that has what `import zuora_jobs` imports anyway, and nothing of ours."""
 
 
-@cache
-def imported_alone() -> dict[str, str]:
+def test_every_module_can_be_imported_first_and_alone() -> None:
     done = fresh(ONE_BY_ONE, *MODULES)
     assert (done.returncode, done.stderr) == (0, "")
     told: dict[str, str] = json.loads(done.stdout)
-    return told
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_every_module_can_be_imported_first_and_alone(module: str) -> None:
-    assert imported_alone()[module] == ""
+    assert told == dict.fromkeys(MODULES, "")
 
 
 @cache
@@ -110,7 +104,7 @@ def test_importing_the_package_brings_little_more_than_its_dependencies() -> Non
     theirs = loaded_by(*DEPENDENCIES, "cattrs.gen", "cattrs.strategies")
     assert {name for name in ours - theirs if name.startswith("zuora_jobs")} >= {"zuora_jobs.client"}
     others = {name for name in ours - theirs if name.partition(".")[0] != "zuora_jobs"}
-    assert len(others) <= 10, sorted(others)
+    assert len(others) <= 13, sorted(others)
 
 
 def test_our_own_modules_take_less_time_than_their_dependencies() -> None:
