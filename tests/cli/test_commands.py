@@ -318,8 +318,13 @@ async def test_the_demo_runs_to_its_end(run):
         "cancelled",
         "PartialComplete",
         "invoice: {",
+        "fetched, and found whole: 16 files\n",
+        "Invoices-",
+        "Payments-",
+        " records\n",
     ):
         assert word in ran.out
+    assert "was cancelled" in ran.err
 
 
 async def test_an_emulator_of_ones_own_can_be_watched(start, run, tmp_path):

@@ -5,12 +5,14 @@ import os
 import re
 import shlex
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 
-from zuora_jobs import ENVIRONMENTS, KINDS, JobHandle, emulator
+from zuora_jobs import AQUA, ENVIRONMENTS, KINDS, SUBMITS, JobHandle, JobWatcher, ZuoraClient, emulator
 from zuora_jobs.cli.jsonl import _DETAILS
 from zuora_jobs.emulator import Step
 
@@ -19,8 +21,12 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 PYTHON = [code for language, code in BLOCKS if language == "python"]
 SHELL = [code for language, code in BLOCKS if language == "sh"]
-WATCH, CADENCE, NIGHTLY, KIND, TEST = PYTHON
-DEMO, TESTS, RESUME, TENANT = SHELL
+WATCH, *PIPELINES, SERVICE, CADENCE, NIGHTLY, KIND, TEST = PYTHON
+EXPORT, PDFS, INVOICES, CREDIT, OWN = PIPELINES
+DEMO, TESTS, *READY, RESUME, TENANT = SHELL
+
+DRAFT, WRONG = "2c92c8955bd63cc1015bd7c151af02ae", "2c92c8955bd63cc1015bd7c151af02af"
+INVOICE, MEMO = "2c92c8955bd63cc1015bd7c151af02ad", "2c92c8955bd63cc1015bd7c151af02b0"
 
 
 @pytest.fixture
@@ -31,8 +37,24 @@ async def tenant():
         zuora.add_job("aqua", id="e20b07474688ad5001468daf10e501df", ends="completed", seconds=1000)
         zuora.add_job("operation", id="2c92c8955bd63cc1015bd7c151af02ab", ends="Completed", seconds=0.2)
         zuora.add_job("bulk-pdf", id="2c92c8955bd63cc1015bd7c151af02ac", life=[Step("PartialComplete")])
-        zuora.add_invoice("2c92c8955bd63cc1015bd7c151af02ad")
+        for invoice in (INVOICE, DRAFT, WRONG):
+            zuora.add_invoice(invoice)
+        zuora.add_credit_memo(MEMO)
+        for name in SUBMITS:
+            zuora.on_submit(name, seconds=0.2)
         yield zuora
+
+
+@pytest.fixture
+async def watcher(tenant):
+    async with ZuoraClient(tenant.settings()) as client, JobWatcher(client) as watcher:
+        yield watcher
+
+
+def names_in(code) -> dict[str, Any]:
+    scope: dict[str, Any] = {"__name__": "readme"}
+    exec(code, scope)
+    return scope
 
 
 async def run(*command, environ, cwd):
@@ -76,9 +98,68 @@ async def test_the_block_that_is_a_test_passes_with_the_fixture(tmp_path):
 
 async def test_the_shell_block_against_a_tenant_works_line_by_line(tenant, tmp_path):
     (tmp_path / "handles.txt").write_text("operation:2c92c8955bd63cc1015bd7c151af02ab\n")
+    (tmp_path / "queries.json").write_text('{"queries": [{"name": "All", "query": "select Id from Account"}]}')
     lines = [line for line in TENANT.splitlines() if line.startswith("zuora-jobs")]
-    assert len(lines) == 4
+    assert len(lines) == 6
     for line in lines:
+        program = [sys.executable, "-m", "zuora_jobs", *shlex.split(line)[1:]]
+        status, out = await run(*program, environ=tenant.environment(), cwd=tmp_path)
+        assert status == 0, f"{line}: {out}"
+
+
+async def test_an_export_prints_whole_files(watcher, tmp_path, capsys):
+    await names_in(EXPORT)["export_to"](str(tmp_path), watcher)
+    lines = capsys.readouterr().out.splitlines()
+    assert sorted(line.split("-e20b")[0] for line in lines) == [f"{tmp_path}/Invoices", f"{tmp_path}/Payments"]
+    assert all(line.endswith(" records") for line in lines)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+async def test_pdfs_come_as_zip_files_and_what_is_missing_is_told(watcher, tmp_path, capsys):
+    await names_in(PDFS)["pdfs_of"]([INVOICE, "no invoice"], str(tmp_path), watcher)
+    out = capsys.readouterr().out
+    assert "january_1-" in out
+    assert "without: ('no invoice',)" in out
+
+
+async def test_invoices_are_gone_and_reversed(watcher, capsys):
+    await names_in(INVOICES)["clean_up"]([DRAFT], [WRONG, "2c92c8955bd63cc1015bd7c151af0fff"], watcher)
+    gone, *reversed_ones = capsys.readouterr().out.splitlines()
+    assert gone == f"{DRAFT} is gone"
+    assert f"{WRONG}: 0" in reversed_ones
+    assert any("Cannot find entity" in line for line in reversed_ones)
+
+
+async def test_credit_is_applied_and_the_balances_are_told(tenant, watcher, capsys):
+    before = tenant.credit_memo(MEMO)["unappliedAmount"]
+    await names_in(CREDIT)["credit"](MEMO, {INVOICE: "1.50"}, watcher)
+    assert capsys.readouterr().out.startswith(f"{before - Decimal('1.50')} left;")
+
+
+async def test_a_pipeline_of_ones_own_loads_files_and_tells_what_failed(watcher, tmp_path, capsys):
+    handles = [AQUA.handle("e20b07474688ad5001468daf10e501de"), AQUA.handle("e20b07474688ad5001468daf10e50fff")]
+    await names_in(OWN)["load_all"](handles, tmp_path, watcher)
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.endswith(" rows") for line in lines) == 2
+    assert sum("is lost" in line for line in lines) == 1
+
+
+async def test_the_service_answers_when_the_job_has_ended(tenant, monkeypatch):
+    for name, value in tenant.environment().items():
+        monkeypatch.setenv(name, value)
+    tenant.on_submit("invoice-reverse", ends="Failed", seconds=0.2, times=1)
+    async with TestClient(TestServer(names_in(SERVICE)["application"]())) as browser:
+        failed = await browser.post(f"/invoices/{WRONG}/reverse")
+        assert (failed.status, (await failed.json())["reversed"]) == (409, False)
+        done = await browser.post(f"/invoices/{WRONG}/reverse")
+        assert (done.status, await done.json()) == (200, {"reversed": True})
+        unknown = await browser.post("/invoices/2c92c8955bd63cc1015bd7c151af0fff/reverse")
+        assert (unknown.status, (await unknown.json())["reversed"]) == (503, None)
+
+
+@pytest.mark.parametrize("block", READY, ids=["export", "pdfs", "invoices", "credit"])
+async def test_a_shell_block_of_a_ready_pipeline_works_line_by_line(tenant, tmp_path, block):
+    for line in block.splitlines():
         program = [sys.executable, "-m", "zuora_jobs", *shlex.split(line)[1:]]
         status, out = await run(*program, environ=tenant.environment(), cwd=tmp_path)
         assert status == 0, f"{line}: {out}"
@@ -103,8 +184,7 @@ async def test_the_nightly_run_stores_each_end_once_however_often_it_is_run(tena
     monkeypatch.chdir(tmp_path)
     for name, value in tenant.environment().items():
         monkeypatch.setenv(name, value)
-    scope: dict[str, Any] = {}
-    exec(NIGHTLY, scope)
+    scope = names_in(NIGHTLY)
     stored = []
 
     async def store(outcome):

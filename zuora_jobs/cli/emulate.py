@@ -17,6 +17,7 @@ EXAMPLES: Final = {
     "bulk-pdf": ("PartialComplete", 40.0),
     "aqua": ("completed", 60.0),
     "credit-memo-apply": ("Processed", 30.0),
+    "credit-memo-unapply": ("Processed", 30.0),
 }
 """What there is to watch when no scenario is given: how each job ends, and after how many seconds."""
 

@@ -61,6 +61,7 @@ def _observed(event: events.Observed) -> dict[str, Any]:
 
 
 _DETAILS: Final[dict[type[events.Event], Callable[[Any], dict[str, Any]]]] = {
+    events.JobSubmitted: lambda event: {"from_journal": event.from_journal},
     events.Observed: _observed,
     events.StatusChanged: lambda event: {"before": event.before, "status": event.status},
     events.UnknownStatusSeen: lambda event: {"status": event.status},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from rich import box
@@ -18,6 +18,7 @@ from rich.text import Text
 
 from zuora_jobs.cli.eta import in_words
 from zuora_jobs.cli.exits import ReaderGone
+from zuora_jobs.cli.transfers import Transfers
 from zuora_jobs.protocol.messages import one_line
 from zuora_jobs.report.text import STYLES
 from zuora_jobs.watching import events
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from zuora_jobs.cli.eta import Eta
+    from zuora_jobs.downloads import Progress as FileProgress
     from zuora_jobs.protocol.kinds import JobHandle
     from zuora_jobs.watching.watch import Statistics
 
@@ -55,6 +57,13 @@ class View(Protocol):
     def __call__(self, event: events.Event) -> None:
         """Show *event*."""
 
+    def moved(self, progress: FileProgress) -> None:
+        """Show how far a file has come."""
+
+    @property
+    def transfers(self) -> Transfers:
+        """The files that are being fetched."""
+
 
 def view_of(
     handles: Iterable[JobHandle[Any]],
@@ -81,16 +90,19 @@ class _Tally:
         self._eta = eta
         self._left = ""
         self._estimate_at = 0.0
+        self.transfers = Transfers(console)
         self.totals = Counter(handle.kind.name for handle in handles)
         self.ended: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
         self.notice = ""
         self._status_of: dict[JobHandle[Any], str] = {}
-        self._statuses: dict[str, Counter[str]] = {kind: Counter() for kind in self.totals}
+        self._statuses: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     def take(self, event: events.Event) -> None:
         """Count *event*."""
         match event:
+            case events.JobSubmitted():
+                self.totals[event.handle.kind.name] += 1
             case events.Observed():
                 self._count(event.handle, one_line(event.status, 24))
             case events.Finished():
@@ -156,9 +168,7 @@ class LiveView(_Tally):
             console=console,
             auto_refresh=False,
         )
-        self._bars: dict[str, TaskID] = {
-            kind: self._progress.add_task(kind, total=total, statuses="") for kind, total in self.totals.items()
-        }
+        self._bars: dict[str, TaskID] = {}
         self._live = Live(
             console=console,
             get_renderable=self._draw,
@@ -179,15 +189,22 @@ class LiveView(_Tally):
     def __call__(self, event: events.Event) -> None:
         """Show *event*."""
         self.take(event)
-        if isinstance(event, events.Finished):
-            self._progress.advance(self._bars[event.handle.kind.name])
+
+    def moved(self, progress: FileProgress) -> None:
+        """Show how far a file has come."""
+        self.transfers.take(progress)
 
     def _draw(self) -> Group:
-        for kind, bar in self._bars.items():
-            self._progress.update(bar, statuses=escape(self.statuses(kind)))
+        for kind, total in self.totals.copy().items():  # it may grow meanwhile
+            if kind not in self._bars:
+                self._bars[kind] = self._progress.add_task(kind, statuses="")
+            statuses = escape(self.statuses(kind))
+            self._progress.update(self._bars[kind], total=total, completed=self.ended[kind], statuses=statuses)
         spent = self.statistics()
-        foot = Text(f"{self.ends()} · {spent.requests} requests, {spent.looking} under way{self.left()}", style="dim")
-        parts = [self._progress.get_renderable(), foot]
+        fetched = f" · {self.transfers.told()}" if self.transfers else ""
+        told = f"{self.ends()} · {spent.requests} requests, {spent.looking} under way{fetched}{self.left()}"
+        foot = Text(told, style="dim")
+        parts = [self._progress.get_renderable(), *self.transfers.bars(), foot]
         if self.notice:
             parts.append(Text(self.notice, style="yellow"))
         return Group(*parts)
@@ -211,12 +228,22 @@ class QuietView(_Tally):
         if self.notice:
             self._say(self.notice)
             self.notice = ""
-        elif time.perf_counter() - self._last >= QUIET_INTERVAL:
+        else:
+            self._say_how_far()
+
+    def moved(self, progress: FileProgress) -> None:
+        """Show how far a file has come."""
+        self.transfers.take(progress)
+        self._say_how_far()
+
+    def _say_how_far(self) -> None:
+        if time.perf_counter() - self._last >= QUIET_INTERVAL:
             self._last = time.perf_counter()
             spent = self.statistics()
+            fetched = f", {self.transfers.told()}" if self.transfers else ""
             self._say(
                 f"{self.ended.total()} of {self.totals.total()} ended ({self.ends()}),"
-                f" {spent.requests} requests{self.left()}"
+                f" {spent.requests} requests{fetched}{self.left()}"
             )
 
     def _say(self, text: str) -> None:

@@ -6,12 +6,15 @@ import asyncio
 import shlex
 import sys
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
 from zuora_jobs.cli import exits, jsonl
+from zuora_jobs.cli.download import Files, fetching
 from zuora_jobs.cli.eta import Eta
+from zuora_jobs.cli.results import Results
 from zuora_jobs.cli.view import plural, print_outcomes, summary, view_of
 from zuora_jobs.client import ZuoraClient
 from zuora_jobs.errors import ConfigurationError, JournalError, ZuoraJobsError
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from zuora_jobs.cli.view import View
     from zuora_jobs.journal.journal import Journal
     from zuora_jobs.protocol.kinds import JobHandle
     from zuora_jobs.settings import Settings
@@ -48,10 +52,12 @@ async def watch_jobs(
     timeout: float | None,
     cancel_on_interrupt: bool,
     journal: Journal | None = None,
+    download: str | None = None,
 ) -> int:
     """Watch *handles* and give the exit status. Progress goes to *console*, results to stdout.
 
-    With a *journal* and no handles, go on with whatever it has that is still to be told.
+    With a *journal* and no handles, go on with whatever it has that is still to be told. With *download*, fetch the files
+    of jobs into that folder as they end.
     """
     async with ZuoraClient(settings, budget) as client, JobWatcher(client, journal=journal) as watcher:
         resumed = journal if not handles else None
@@ -60,20 +66,35 @@ async def watch_jobs(
             if not handles:
                 return await _nothing_left(resumed, console)
         told = _Told(output, journal)
+        to_cancel = told.outcomes if cancel_on_interrupt else None
         with view_of(handles, console, watcher.statistics, await _eta_of(handles, journal)) as view:
-            stopped = await _follow(
-                handles, watcher, told.to(view), timeout, told.outcomes if cancel_on_interrupt else None
-            )
+            async with _fetching(watcher, download, told, view) as files:
+                stopped = await _follow(handles, watcher, told.to(view), timeout, to_cancel)
+                if stopped is None and files is not None:
+                    stopped = await files.wait()
         told.sum_up()
         if isinstance(stopped, JournalError):
             raise stopped
         if stopped is not None:
-            return say_what_is_left(handles, told.outcomes, console, journal)
+            if view.transfers.unfinished:
+                console.print(Text(view.transfers.how_to_go_on()))
+            return say_what_is_left(handles, told.outcomes, console, journal, download)
         if output == "table":
             console.print(Text(summary(told.outcomes.values(), watcher.statistics()) + told.remark()))
         if resumed is not None:
-            return await _status_of_all(resumed)
-        return exits.status_of(outcome.name for outcome in told.outcomes.values())
+            return await _status_of_all(resumed, told.files.outcomes)
+        return exits.status_of([*(outcome.name for outcome in told.outcomes.values()), *told.files.outcomes])
+
+
+@asynccontextmanager
+async def _fetching(watcher: JobWatcher, into: str | None, told: _Told, view: View) -> AsyncIterator[Files | None]:
+    """Have the files of jobs fetched *into* a folder as they end; None: they are not wanted."""
+    if into is None:
+        yield None
+        return
+    async with fetching(watcher, into, told.files, view, told.settled) as files:
+        told.fetch = files.fetch
+        yield files
 
 
 async def _follow(
@@ -120,9 +141,12 @@ async def _nothing_left(journal: Journal, console: Console) -> int:
     return await _status_of_all(journal)
 
 
-async def _status_of_all(journal: Journal) -> int:
-    """Give the exit status for all that *journal* has: also what earlier runs told, and what this program does not know."""
-    return exits.status_of([*await journal.outcomes(), *(["lost"] if await journal.ages() else [])])
+async def _status_of_all(journal: Journal, files: Iterable[str] = ()) -> int:
+    """Give the exit status for all that *journal* has: also what earlier runs told, and what this program does not know.
+
+    And for the *files* that this run was to fetch.
+    """
+    return exits.status_of([*await journal.outcomes(), *(["lost"] if await journal.ages() else []), *files])
 
 
 class _Told:
@@ -135,9 +159,14 @@ class _Told:
 
     def __init__(self, output: str, journal: Journal | None) -> None:
         self.outcomes: Outcomes = {}
+        self.files = Results(output)
+        self.fetch: Callable[[Outcome[Any]], None] | None = None
+        """Fetches the files of a job that has ended, if that is wanted."""
         self._output = output
         self._journal = journal
         self._known_before = 0
+        self._unsettled: set[JobHandle[Any]] = set()
+        """Whose files have still to be fetched: until then a job's end is to be told again."""
 
     def to(self, view: Callable[[Event], None]) -> Callable[[Event], None]:
         """Give what tells an event to all who want it."""
@@ -147,18 +176,30 @@ class _Told:
             tell(event)
             if isinstance(event, Finished):
                 self._known_before += event.from_journal
-                if self._output == "jsonl" and self._journal is not None:
-                    self._journal.acknowledge(event.handle)
+                if self.fetch is not None and event.outcome.files:
+                    self._unsettled.add(event.handle)
+                    self.fetch(event.outcome)
+                elif self._output == "jsonl":
+                    self._acknowledge(event.handle)
 
         return tell_and_note
+
+    def settled(self, handle: JobHandle[Any]) -> None:
+        """Take note that the files of a job are there, or never will be."""
+        self._unsettled.discard(handle)
+        if self._output == "jsonl":
+            self._acknowledge(handle)
+
+    def _acknowledge(self, *handles: JobHandle[Any]) -> None:
+        if self._journal is not None:
+            self._journal.acknowledge(*handles)
 
     def sum_up(self) -> None:
         """Print how the jobs ended, where that has not been told as they did."""
         if self._output == "table":
             print_outcomes(self.outcomes.values())
             sys.stdout.flush()
-            if self._journal is not None:
-                self._journal.acknowledge(*self.outcomes)
+            self._acknowledge(*(handle for handle in self.outcomes if handle not in self._unsettled))
 
     def remark(self) -> str:
         """Say how many ends were known before."""
@@ -211,21 +252,28 @@ async def _cancel_open(
 
 
 def say_what_is_left(
-    handles: Sequence[JobHandle[Any]], outcomes: Outcomes, console: Console, journal: Journal | None = None
+    handles: Sequence[JobHandle[Any]],
+    outcomes: Outcomes,
+    console: Console,
+    journal: Journal | None = None,
+    download: str | None = None,
 ) -> int:
     """Say which jobs were still running when we were interrupted, and how to watch them again."""
     left = [str(handle) for handle in handles if handle not in outcomes]
     if not left:
         console.print(Text("interrupted; every job had ended"))
         return exits.INTERRUPTED
+    fetching = ["--download", download] if download is not None else []
     told = f"interrupted; of {plural(len(handles), 'job')} {len(left)} had not ended, as far as is known: left running."
     console.print(Text(told))
     if journal is not None:
-        console.print(Text(f"Watch them again with: zuora-jobs watch --journal {shlex.quote(str(journal.path))}"))
+        options = shlex.join(["--journal", str(journal.path), *fetching])
+        console.print(Text(f"Watch them again with: zuora-jobs watch {options}"))
     elif len(left) <= _FIT_A_LINE:
-        console.print(Text(f"Watch them again with: zuora-jobs watch {shlex.join(left)}"))
+        console.print(Text(f"Watch them again with: zuora-jobs watch {shlex.join([*left, *fetching])}"))
     else:
-        console.print(Text("Watch them again with: zuora-jobs watch --from FILE, with these lines in FILE:"))
+        options = shlex.join(["--from", "FILE", *fetching])
+        console.print(Text(f"Watch them again with: zuora-jobs watch {options}, with these lines in FILE:"))
         for handle in left:
             console.print(Text(handle))
     return exits.INTERRUPTED
