@@ -8,6 +8,8 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from attrs import evolve
+
 from zuora_jobs.errors import (
     CancellationNotSupported,
     ConnectionFailed,
@@ -242,17 +244,17 @@ class ZuoraClient:
         """Do what `submit` does, as *tries* says, which knows afterwards whether any of them is in doubt."""
         request = tries.request
         headers = self._headers_for(submits.submit_kind(request).kind)
+        first = submits.submit_request(request, headers, tries.key_sent)
 
         async def attempt() -> Submitted[Any]:
             self.check_open()
             with await self.limiter.acquire() as permit:
-                sent = submits.submit_request(request, headers, await tries.key(), permit)
+                sent = evolve(first, headers={**first.headers, **await tries.header()}, permit=permit)
                 with tries.on_the_way():
                     return await self._ask_once(sent, partial(submits.read_answer, request))
 
-        sample = submits.submit_request(request, headers, tries.key_sent)
         try:
-            return await persist(attempt, sample, patience or self.patience, self.rng, tries.failed)
+            return await persist(attempt, first, patience or self.patience, self.rng, tries.failed)
         except SubmitUncertain:
             raise
         except ZuoraJobsError as error:

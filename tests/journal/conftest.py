@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import sqlite3
+import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, Future
@@ -22,6 +24,29 @@ from zuora_jobs.protocol.messages import Request, Response
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 UNLIMITED = Budget(rate=1e6, concurrency=50)
+
+
+@pytest.fixture
+async def killed(request: pytest.FixtureRequest) -> AsyncIterator[Callable[[dict[str, Any]], Any]]:
+    """Run a process of the test module's script, `KILLED`, as ordered, and give the signal that ended it."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(Path(__file__).with_name(request.module.KILLED)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    stdin, stdout = process.stdin, process.stdout
+
+    async def run(order: dict[str, Any]) -> int:
+        stdin.write(json.dumps(order).encode() + b"\n")
+        line = await asyncio.wait_for(stdout.readline(), 60)
+        return os.waitstatus_to_exitcode(json.loads(line)["status"])
+
+    yield run
+    stdin.close()
+    assert await asyncio.wait_for(process.wait(), 30) == 0
 
 
 @pytest.fixture

@@ -9,10 +9,14 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any
 
 from zuora_jobs import Budget, Cadence, Finished, JobHandle, JobWatcher, Journal, Settings, ZuoraClient
+
+Work = Callable[[dict[str, Any], int], Coroutine[Any, Any, None]]
+"""Does what is ordered, and tells of it on a file."""
 
 
 async def watch(order: dict[str, Any], told: int) -> None:
@@ -36,14 +40,14 @@ async def watch(order: dict[str, Any], told: int) -> None:
                     group.create_task(acknowledge(event.handle))
 
 
-def obey(order: dict[str, Any]) -> int:
+def obey(order: dict[str, Any], work: Work) -> int:
     """Fork, kill after a while (null: let it end by itself), and give how it ended."""
     child = os.fork()
     if not child:
         status = 99
         try:
             told = os.open(order["told"], os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-            asyncio.run(watch(order, told))
+            asyncio.run(work(order, told))
             status = 0
         finally:
             os._exit(status)
@@ -53,12 +57,12 @@ def obey(order: dict[str, Any]) -> int:
     return os.waitpid(child, 0)[1]
 
 
-def main() -> None:
+def main(work: Work) -> None:
     """Obey until there is no more input."""
     for line in sys.stdin:
-        sys.stdout.write(json.dumps({"status": obey(json.loads(line))}) + "\n")
+        sys.stdout.write(json.dumps({"status": obey(json.loads(line), work)}) + "\n")
         sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main()
+    main(watch)

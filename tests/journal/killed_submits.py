@@ -4,13 +4,11 @@ As `killed.py`, for submits. What it tells, a line each: `begun NAME KEY HANDLE`
 """
 
 import asyncio
-import json
 import os
-import signal
-import sys
-import time
 from random import Random
 from typing import Any
+
+from killed import main  # type: ignore[import-not-found]  # which is beside this script
 
 from zuora_jobs import (
     ApplyCreditMemo,
@@ -68,29 +66,5 @@ async def submit_all(order: dict[str, Any], told: int) -> None:
                 group.create_task(one(name, key))
 
 
-def obey(order: dict[str, Any]) -> int:
-    """Fork, kill after a while (null: let it end by itself), and give how it ended."""
-    child = os.fork()
-    if not child:
-        status = 99
-        try:
-            told = os.open(order["told"], os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-            asyncio.run(submit_all(order, told))
-            status = 0
-        finally:
-            os._exit(status)
-    if order["after"] is not None:
-        time.sleep(order["after"])
-        os.kill(child, signal.SIGKILL)
-    return os.waitpid(child, 0)[1]
-
-
-def main() -> None:
-    """Obey until there is no more input."""
-    for line in sys.stdin:
-        sys.stdout.write(json.dumps({"status": obey(json.loads(line))}) + "\n")
-        sys.stdout.flush()
-
-
 if __name__ == "__main__":
-    main()
+    main(submit_all)

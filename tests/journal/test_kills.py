@@ -7,18 +7,16 @@ import signal
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
 from random import Random
 from shutil import copyfile
 from typing import Any
 
-import pytest
-
 from zuora_jobs import CorruptJournal, emulator
 from zuora_jobs.journal.reading import read_history
 
+KILLED = "killed.py"
 KILLS = 110
 JOBS = 40
 ENDS = {
@@ -112,29 +110,6 @@ class Voyage:
         for handle in self.acked:
             assert jobs[handle].acknowledged
         self.is_over = len(jobs) == len(self.expected) and all(job.acknowledged for job in jobs.values())
-
-
-@pytest.fixture
-async def killed() -> AsyncIterator[Callable[[dict[str, Any]], Any]]:
-    """Run a process as ordered, and give the signal that ended it."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(Path(__file__).with_name("killed.py")),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    stdin, stdout = process.stdin, process.stdout
-
-    async def run(order: dict[str, Any]) -> int:
-        stdin.write(json.dumps(order).encode() + b"\n")
-        line = await asyncio.wait_for(stdout.readline(), 60)
-        return os.waitstatus_to_exitcode(json.loads(line)["status"])
-
-    yield run
-    stdin.close()
-    assert await asyncio.wait_for(process.wait(), 30) == 0
 
 
 async def test_however_often_it_is_killed_nothing_is_lost_and_nothing_acknowledged_is_told_again(

@@ -1,12 +1,8 @@
 """kill -9, for real, in the middle of many submits: each is carried out once or told as uncertain, and none is lost."""
 
-import asyncio
-import json
-import os
 import signal
-import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -17,6 +13,7 @@ import pytest
 from zuora_jobs import emulator
 from zuora_jobs.emulator import Fault, LoseReply
 
+KILLED = "killed_submits.py"
 KILLS = 16
 EACH = 12
 """Requests of each kind."""
@@ -38,29 +35,6 @@ async def zuora() -> AsyncIterator[emulator.Emulator]:
         for name in NAMES:
             running.on_submit(name, seconds=10**9)
         yield running
-
-
-@pytest.fixture
-async def killed() -> AsyncIterator[Callable[[dict[str, Any]], Any]]:
-    """Run a process as ordered, and give the signal that ended it."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(Path(__file__).with_name("killed_submits.py")),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    stdin, stdout = process.stdin, process.stdout
-
-    async def run(order: dict[str, Any]) -> int:
-        stdin.write(json.dumps(order).encode() + b"\n")
-        line = await asyncio.wait_for(stdout.readline(), 60)
-        return os.waitstatus_to_exitcode(json.loads(line)["status"])
-
-    yield run
-    stdin.close()
-    assert await asyncio.wait_for(process.wait(), 30) == 0
 
 
 class Voyage:

@@ -5,6 +5,7 @@ Documents carry Zuora's own field names, exactly as received, presigned URLs inc
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import simplejson
@@ -15,13 +16,10 @@ from zuora_jobs.watching.outcome import Failed, Lost, Outcome, Succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from zuora_jobs.errors import ZuoraJobsError
-
-
-def to_line(event: events.Event) -> str:
-    """Write *event* on one line."""
-    return dumps(to_object(event))
+    from zuora_jobs.protocol.kinds import JobHandle
 
 
 def dumps(value: object, *, indent: int | None = None) -> str:
@@ -29,12 +27,24 @@ def dumps(value: object, *, indent: int | None = None) -> str:
     return simplejson.dumps(value, use_decimal=True, ensure_ascii=False, indent=indent)
 
 
+def write_line(line: dict[str, Any]) -> None:
+    """Write a JSON object to stdout, where it is seen at once."""
+    sys.stdout.write(dumps(line) + "\n")
+    sys.stdout.flush()
+
+
 def to_object(event: events.Event) -> dict[str, Any]:
     """Give *event* as a JSON object."""
-    about: dict[str, Any] = {"event": event.name, "at": event.at.isoformat(timespec="milliseconds")}
-    if isinstance(event, events.JobEvent):
-        about |= {"handle": str(event.handle), "kind": event.handle.kind.name, "id": event.handle.id}
-    return about | _DETAILS[type(event)](event)
+    handle = event.handle if isinstance(event, events.JobEvent) else None
+    return about(event.name, event.at, handle) | _DETAILS[type(event)](event)
+
+
+def about(name: str, at: datetime, handle: JobHandle[Any] | None) -> dict[str, Any]:
+    """Give what every line has, and what every line about a job has."""
+    line: dict[str, Any] = {"event": name, "at": at.isoformat(timespec="milliseconds")}
+    if handle is not None:
+        line |= {"handle": str(handle), "kind": handle.kind.name, "id": handle.id}
+    return line
 
 
 def outcome_object(outcome: Outcome[Any]) -> dict[str, Any]:

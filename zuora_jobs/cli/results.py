@@ -70,11 +70,7 @@ class Results:
 
     def line(self, name: str, handle: JobHandle[Any] | None, /, **details: Any) -> None:
         """Write a JSON line."""
-        about: dict[str, Any] = {"event": name, "at": self._clock.now().isoformat(timespec="milliseconds")}
-        if handle is not None:
-            about |= {"handle": str(handle), "kind": handle.kind.name, "id": handle.id}
-        sys.stdout.write(jsonl.dumps(about | details) + "\n")
-        sys.stdout.flush()
+        jsonl.write_line(jsonl.about(name, self._clock.now(), handle) | details)
 
     def summary(self, noun: str = "result") -> str:
         """Say in a few words how it went."""

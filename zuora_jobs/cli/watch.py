@@ -214,8 +214,7 @@ def teller(outcomes: Outcomes, view: Callable[[Event], None], output: str) -> Ca
             outcomes[event.handle] = event.outcome
         view(event)
         if output == "jsonl":
-            sys.stdout.write(jsonl.to_line(event) + "\n")
-            sys.stdout.flush()
+            jsonl.write_line(jsonl.to_object(event))
 
     return tell
 

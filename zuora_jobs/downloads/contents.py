@@ -10,6 +10,7 @@ import struct
 import zipfile
 import zlib
 from contextlib import contextmanager
+from functools import partial
 from typing import IO, TYPE_CHECKING, Final, cast
 
 from attrs import frozen
@@ -62,11 +63,7 @@ def examine(
         OSError: it cannot be read.
         GivenUp: *is_given_up* said so.
     """
-
-    def go_on() -> None:
-        if is_given_up():
-            raise GivenUp
-
+    go_on = partial(_go_on, is_given_up)
     try:
         if suffix == GZIP:
             if path.stat().st_size == 0:  # which Python takes for an archive of nothing
@@ -91,11 +88,7 @@ def count(path: Path, suffix: str, is_given_up: Callable[[], bool]) -> int | Non
     Raises:
         OSError, GivenUp: as `examine`.
     """
-
-    def go_on() -> None:
-        if is_given_up():
-            raise GivenUp
-
+    go_on = partial(_go_on, is_given_up)
     if suffix not in TABLES:
         return None
     try:
@@ -103,6 +96,11 @@ def count(path: Path, suffix: str, is_given_up: Callable[[], bool]) -> int | Non
             return _read_through(content, go_on)
     except _DAMAGED:
         return None
+
+
+def _go_on(is_given_up: Callable[[], bool]) -> None:
+    if is_given_up():
+        raise GivenUp
 
 
 def _read_through(content: IO[bytes], go_on: Callable[[], None]) -> int:

@@ -16,6 +16,7 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from zuora_jobs import errnos
 from zuora_jobs.downloads import names
 from zuora_jobs.downloads.ranges import Source
 from zuora_jobs.downloads.records import RecordCounter
@@ -34,14 +35,10 @@ if TYPE_CHECKING:
 _NO_LINKS: Final[int] = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _BLOCK: Final = 1024 * 1024
 
-_MAY_WRITE: Final = "; the folder and what is in it must be such that this user may write them"
-_MAKE_ROOM: Final = "; what is there of it stays: make room, and run the same again to go on from there"
-_ADVICE: Final = {
-    errno.EACCES: _MAY_WRITE,
-    errno.EPERM: _MAY_WRITE,
-    errno.EROFS: _MAY_WRITE,
-    errno.ENOSPC: _MAKE_ROOM,
-    errno.EDQUOT: _MAKE_ROOM,
+_ADVICE: Final = errnos.advice(
+    may_write="; the folder and what is in it must be such that this user may write them",
+    make_room="; what is there of it stays: make room, and run the same again to go on from there",
+) | {
     errno.EFBIG: "; the file system, or a limit of this process, takes no file of that size",
     errno.ELOOP: "; there is a link in its place: move it away",
 }

@@ -5,7 +5,6 @@ Journals are for their owner's eyes: 0600. The lock is a database too, so that i
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import sqlite3
@@ -14,6 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from zuora_jobs import errnos
 from zuora_jobs.errors import CorruptJournal, JournalError, JournalInUse
 
 if TYPE_CHECKING:
@@ -26,13 +26,7 @@ _CORRUPT: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 _MAY_WRITE: Final = "; it must be a file that this user may write, in a folder that he may write"
 _MAKE_ROOM: Final = "; what it has stays: make room, and run the same again to go on from there"
-_ADVICE: Final = {
-    errno.EACCES: _MAY_WRITE,
-    errno.EPERM: _MAY_WRITE,
-    errno.EROFS: _MAY_WRITE,
-    errno.ENOSPC: _MAKE_ROOM,
-    errno.EDQUOT: _MAKE_ROOM,
-}
+_ADVICE: Final = errnos.advice(may_write=_MAY_WRITE, make_room=_MAKE_ROOM)
 
 
 @contextmanager

@@ -41,6 +41,8 @@ from zuora_jobs.protocol.models import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+KEY_HEADER: Final = "Idempotency-Key"
+
 KEY_LASTS: Final = 86_400.0 - 600.0
 """Seconds for which Zuora is relied on to know an Idempotency-Key again: a day, less what clocks may differ."""
 
@@ -274,19 +276,16 @@ def body_of(request: object) -> bytes | None:
     return jsontext.write(wire.request_fields(request)) if row.method != "DELETE" else None
 
 
-def submit_request(
-    request: object, headers: Mapping[str, str], idempotency_key: str | None, permit: object = None
-) -> Request:
+def submit_request(request: object, headers: Mapping[str, str], idempotency_key: str | None) -> Request:
     """Write *request* for the wire.
 
     Args:
         request: one of `requests.py`.
         headers: the tenant's, as for the job that it begins.
         idempotency_key: for a POST; it is left out of all others, on which Zuora refuses it.
-        permit: a place in the budget that has been taken for it.
     """
     row = submit_kind(request)
-    keyed = {"Idempotency-Key": idempotency_key} if row.has_idempotency_key and idempotency_key is not None else {}
+    keyed = {KEY_HEADER: idempotency_key} if row.has_idempotency_key and idempotency_key is not None else {}
     return Request(
         row.method,
         row.path.replace("{key}", key_of(request)),
@@ -294,7 +293,6 @@ def submit_request(
         body=body_of(request),
         kind=row.kind,
         submits=True,
-        permit=permit,
     )
 
 
@@ -334,7 +332,7 @@ def _handle(row: SubmitKind[Any], identifier: str, sent: Request) -> JobHandle[A
 
 def _settled(sent: Request, response: Response) -> Response:
     """Take the answer that comes again, under 409, for what it is: not an error, the error-handling page says."""
-    if response.status != _CONFLICT or "Idempotency-Key" not in sent.headers:
+    if response.status != _CONFLICT or KEY_HEADER not in sent.headers:
         return response
     try:
         document = response.json

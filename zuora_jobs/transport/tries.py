@@ -61,8 +61,8 @@ class Tries:
         """The last try's key, where it bore one."""
         return self._key if self._has_key else None
 
-    async def key(self) -> str:
-        """Give the next try's key, once all is ready for it to go out."""
+    async def header(self) -> dict[str, str]:
+        """Give the header with the next try's key, if it bears one, once all is ready for it to go out."""
         if self.in_doubt and get_running_loop().time() > self._forgotten_at:
             why = "Zuora has forgotten the key of the first try by now"
             raise submits.uncertain(why, self.request, None)
@@ -71,7 +71,7 @@ class Tries:
             self._forgotten_at = get_running_loop().time() + submits.KEY_LASTS
         if self._before is not None:
             await self._before(self.key_sent)
-        return self._key
+        return {submits.KEY_HEADER: self._key} if self._has_key else {}
 
     @contextmanager
     def on_the_way(self) -> Iterator[None]:

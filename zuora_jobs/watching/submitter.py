@@ -121,7 +121,6 @@ def _earlier_key(request: object, earlier: Intent | None, given_key: str | None)
 
     Raises:
         SubmitUncertain: there was one, and no key helps.
-        ConfigurationError: the key can be none.
     """
     key, age = given_key, 0.0 if given_key is not None else None
     if earlier is not None:
@@ -129,8 +128,6 @@ def _earlier_key(request: object, earlier: Intent | None, given_key: str | None)
         if key is None or age > submits.KEY_LASTS:
             why = f"it was sent {age:.0f} s ago, and no answer is on record"
             raise submits.uncertain(why, request, None, from_journal=True)
-    if key is not None:
-        submits.submit_request(request, {}, key)  # complains of it before anything is taken down
     return key, age
 
 
