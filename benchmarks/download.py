@@ -62,8 +62,10 @@ def serving(path: Path) -> Iterator[str]:
     command = [sys.executable, str(HERE / "_download_server.py"), str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        yield f"http://127.0.0.1:{server.stdout.readline().strip()}"
-        server.kill()
+        try:
+            yield f"http://127.0.0.1:{server.stdout.readline().strip()}"
+        finally:
+            server.kill()
 
 
 def run(command: Sequence[str]) -> tuple[float, int]:

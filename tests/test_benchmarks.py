@@ -14,7 +14,10 @@ from zuora_jobs.journal.reading import read_history
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
-pytestmark = pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="tests of the installed wheel have no benchmarks")
+pytestmark = [
+    pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="tests of the installed wheel have no benchmarks"),
+    pytest.mark.unmeasured,
+]
 
 
 @pytest.fixture

@@ -50,16 +50,16 @@ Start = Callable[..., Any]
 
 
 @pytest.fixture
-def start() -> Start:
-    """Start `zuora-jobs` with arguments and ZUORA_ variables."""
+def start(zuora_jobs_command: tuple[str, ...]) -> Start:
+    """Start `zuora-jobs` with arguments and ZUORA_ variables; imported anew as `python -m zuora_jobs`, if need be."""
 
-    async def start_command(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> Command:
+    async def start_command(
+        arguments: Sequence[str], environ: Mapping[str, str] | None = None, *, imported_anew: bool = False
+    ) -> Command:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("ZUORA_", "COLUMNS"))}
         return Command(
             await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "zuora_jobs",
+                *((sys.executable, "-m", "zuora_jobs") if imported_anew else zuora_jobs_command),
                 *arguments,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
@@ -75,8 +75,10 @@ def start() -> Start:
 def run(start: Start) -> Start:
     """Run `zuora-jobs` to its end."""
 
-    async def run_command(*arguments: str, environ: Mapping[str, str] | None = None, stdin: str | None = None) -> Ran:
-        command: Command = await start(arguments, environ)
+    async def run_command(
+        *arguments: str, environ: Mapping[str, str] | None = None, stdin: str | None = None, **how: bool
+    ) -> Ran:
+        command: Command = await start(arguments, environ, **how)
         return await command.ended(stdin)
 
     return run_command

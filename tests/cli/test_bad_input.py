@@ -135,6 +135,6 @@ async def test_a_port_in_use_is_a_sentence(zuora, run):
 
 async def test_without_the_extra_the_command_says_what_to_install(run, tmp_path):
     (tmp_path / "click.py").write_text("raise ModuleNotFoundError(name='click')")
-    ran = await run("kinds", environ={"PYTHONPATH": str(tmp_path)})
+    ran = await run("kinds", environ={"PYTHONPATH": str(tmp_path)}, imported_anew=True)
     assert ran.status == 1
     assert "pip install 'zuora_jobs[cli]'" in ran.err

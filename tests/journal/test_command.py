@@ -31,12 +31,12 @@ class Ran:
 
 
 @pytest.fixture
-def start(zuora: Any) -> Any:
+def start(zuora: Any, zuora_jobs_command: tuple[str, ...]) -> Any:
     async def begin(*arguments: str) -> asyncio.subprocess.Process:
         pipe = asyncio.subprocess.PIPE
         environ = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | zuora.environment()
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "zuora_jobs", *arguments, stdin=pipe, stdout=pipe, stderr=pipe, env=environ
+            *zuora_jobs_command, *arguments, stdin=pipe, stdout=pipe, stderr=pipe, env=environ
         )
 
     return begin

@@ -240,6 +240,7 @@ def assert_only_secrets_differ(before: Any, after: Any) -> None:
         assert before == after
 
 
+@pytest.mark.unmeasured
 @settings(max_examples=400, deadline=None)
 @given(value=values)
 def test_what_is_written_is_json_that_differs_in_nothing_but_what_is_hidden(value):

@@ -79,6 +79,7 @@ def assert_no_trace(files_of: Any) -> Any:
     return look
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("place", PLACES)
 async def test_what_was_given_back_is_in_none_of_the_files(place, form, watching, script, path, assert_no_trace):

@@ -655,5 +655,5 @@ class Histories(RuleBasedStateMachine):
         assert self.store.outcomes() == {name: ended.count(name) for name in set(ended)}
 
 
-TestHistories = Histories.TestCase
+TestHistories = pytest.mark.unmeasured(Histories.TestCase)
 TestHistories.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)

@@ -125,6 +125,7 @@ def use(path: Path) -> None:
 WAYS = ["cut", "a bit", "a sector of nothing", "a sector of noise", "more than there was"]
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("how", WAYS)
 def test_a_torn_tail_leaves_a_beginning_of_what_was_written(how, written, tmp_path):
     source, told = written
@@ -150,6 +151,7 @@ def test_without_its_tail_it_is_what_it_was_at_the_last_checkpoint(written, tmp_
     use(path)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     "how",
     [

@@ -143,10 +143,9 @@ async def fetched(zuora, ears) -> emulator.ActiveFault:
 
 
 async def ended(*command: str, **environ: str) -> tuple[int, str, str]:
-    """Run Python to its end, with asyncio in debug mode."""
+    """Run a command to its end, with asyncio in debug mode."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("ZUORA_", "COLUMNS"))}
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
         *command,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -159,7 +158,9 @@ async def ended(*command: str, **environ: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize(("output", "terminal"), [("table", TERMINAL), ("jsonl", {})], ids=["live", "jsonl"])
-async def test_a_whole_run_with_all_that_can_go_wrong_tells_nothing(output, terminal, zuora, marked, ears):
+async def test_a_whole_run_with_all_that_can_go_wrong_tells_nothing(
+    output, terminal, zuora, zuora_jobs_command, marked, ears
+):
     urls = {"fileUrls": [marked.url]}
     done, failed = (
         zuora.add_job("bulk-pdf", life=[emulator.Step(status, fields=urls)]) for status in ("Completed", "Error")
@@ -170,7 +171,7 @@ async def test_a_whole_run_with_all_that_can_go_wrong_tells_nothing(output, term
     token = zuora.issue_token()
     ears.secrets.append(token)
     status, out, err = await ended(
-        *("-m", "zuora_jobs", "watch", done.handle, failed.handle, "bulk-pdf:nobody"),
+        *(*zuora_jobs_command, "watch", done.handle, failed.handle, "bulk-pdf:nobody"),
         *("-vv", "--format", output, "--timeout", "50"),
         ZUORA_BASE_URL=zuora.url,
         ZUORA_ACCESS_TOKEN=token,
@@ -190,10 +191,12 @@ async def test_a_whole_run_with_all_that_can_go_wrong_tells_nothing(output, term
     ears.assert_no_secret()
 
 
-async def test_the_documents_go_to_stdout_and_not_to_the_terminal_on_which_the_live_view_is_drawn(zuora, marked, ears):
+async def test_the_documents_go_to_stdout_and_not_to_the_terminal_on_which_the_live_view_is_drawn(
+    zuora, zuora_jobs_command, marked, ears
+):
     job = zuora.add_job("bulk-pdf", life=[emulator.Step("Completed", fields={"fileUrls": [marked.url]})])
     status, out, err = await ended(
-        "-m", "zuora_jobs", "watch", job.handle, "--format", "jsonl", **zuora.environment(), **TERMINAL
+        *zuora_jobs_command, "watch", job.handle, "--format", "jsonl", **zuora.environment(), **TERMINAL
     )
     assert status == 0, err
     assert "1/1" in err, "the live view was drawn"
@@ -206,7 +209,9 @@ async def test_the_documents_go_to_stdout_and_not_to_the_terminal_on_which_the_l
 
 
 @pytest.mark.parametrize("command", ["cancel", "invoice", "watch"])
-async def test_a_command_that_fetches_its_token_tells_neither_it_nor_the_secret(command, zuora, fetched, ears):
+async def test_a_command_that_fetches_its_token_tells_neither_it_nor_the_secret(
+    command, zuora, zuora_jobs_command, fetched, ears
+):
     doomed = zuora.add_job("aqua", ends="completed", seconds=1000)
     arguments = {
         "cancel": [doomed.handle, "--format", "jsonl"],
@@ -214,7 +219,7 @@ async def test_a_command_that_fetches_its_token_tells_neither_it_nor_the_secret(
         "watch": [zuora.add_job("bulk-pdf", ends="Completed", seconds=0).handle],
     }
     status, out, err = await ended(
-        "-m", "zuora_jobs", command, *arguments[command], "-vv", **zuora.environment(), **TERMINAL
+        *zuora_jobs_command, command, *arguments[command], "-vv", **zuora.environment(), **TERMINAL
     )
     assert status == 0, err
     assert fetched.struck == 1
@@ -254,7 +259,7 @@ async def test_an_outcome_raised_and_caught_by_nobody_is_printed_without_secrets
     job = zuora.add_job("bulk-pdf", life=[emulator.Step(end, fields={"fileUrls": [marked.url]})])
     script = Path(tmp_path) / "script.py"
     script.write_text(SCRIPT.format(install=install, timeout=0.5))
-    status, out, err = await ended(str(script), job.handle, **zuora.environment())
+    status, out, err = await ended(sys.executable, str(script), job.handle, **zuora.environment())
     assert status == 1
     assert f"{raised}: {job.handle}" in " ".join(err.split())
     assert ("locals" in err) is bool(install)

@@ -166,6 +166,7 @@ SCHEMES = st.sampled_from(
 )
 
 
+@pytest.mark.unmeasured
 @settings(max_examples=1000, deadline=None)
 @given(scheme=SCHEMES, host=HOSTS)
 @example(scheme="http://", host="127.1")

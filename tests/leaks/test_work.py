@@ -8,7 +8,6 @@ import json
 import os
 import re
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -47,14 +46,14 @@ Ran = tuple[int | None, str, str]
 
 
 @pytest.fixture
-def command(zuora: Any, tmp_path: Path) -> Callable[..., Any]:
+def command(zuora: Any, tmp_path: Path, zuora_jobs_command: tuple[str, ...]) -> Callable[..., Any]:
     """Begin a command with -vv, in a folder of the test's, with asyncio in debug mode."""
 
     async def begin(*typed: str, terminal: bool = False, stdin: str = "") -> asyncio.subprocess.Process:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("ZUORA_", "COLUMNS"))}
         more = TERMINAL if terminal else {}
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "zuora_jobs", *typed, "-vv"),
+            *(*zuora_jobs_command, *typed, "-vv"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

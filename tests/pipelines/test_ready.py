@@ -175,6 +175,7 @@ async def test_what_zuora_would_refuse_is_refused_before_anything_is_sent(
     assert zuora.requests == []
 
 
+@pytest.mark.unmeasured
 async def test_more_jobs_than_a_tenant_may_have_are_run_fifty_at_a_time(
     zuora: Any, watching: Any, all_of: Any, into: Path
 ) -> None:
@@ -373,6 +374,7 @@ async def test_a_credit_memo_is_applied_and_the_balances_are_told(
     assert zuora.invoice(first)["Balance"] == Decimal("87.5")
 
 
+@pytest.mark.unmeasured
 async def test_more_invoices_than_a_memo_takes_at_a_time_are_split_one_after_another(
     zuora: Any, watching: Any, all_of: Any, owed: Any
 ) -> None:

@@ -117,6 +117,7 @@ async def go_on(watching: Any, case: Case, **options: Any) -> list[Any]:
         return [result async for result in results]
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("name", NAMES)
 async def test_cut_off_at_any_moment_it_goes_on_and_nothing_is_done_twice(

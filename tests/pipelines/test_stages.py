@@ -160,6 +160,7 @@ async def test_a_run_may_have_so_much_time_and_no_more(zuora: Any, watching: Any
     assert asyncio.get_running_loop().time() == pytest.approx(20)
 
 
+@pytest.mark.unmeasured
 async def test_fifty_aqua_jobs_at_a_time_and_no_more_however_many_are_to_be_run(
     zuora: Any, watching: Any, all_of: Any
 ) -> None:

@@ -857,6 +857,7 @@ HEADERS = st.dictionaries(
 )
 
 
+@pytest.mark.unmeasured
 @settings(max_examples=700, deadline=None)
 @given(
     kind=st.sampled_from([*KINDS.values(), None]),

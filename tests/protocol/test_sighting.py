@@ -117,6 +117,7 @@ def test_whatever_success_may_be_is_no_hindrance(success: Any) -> None:
     assert sight.job.status == "Failed"
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("kind", KINDS.values(), ids=repr)
 @given(data=st.data())
 @settings(max_examples=100, deadline=None)

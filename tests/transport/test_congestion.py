@@ -339,7 +339,7 @@ class AnySequence(RuleBasedStateMachine):
 
 
 AnySequence.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
-TestAnySequence = AnySequence.TestCase
+TestAnySequence = pytest.mark.unmeasured(AnySequence.TestCase)
 
 
 # --- against a tenant that bears so many requests a second and says nothing
@@ -384,6 +384,7 @@ def compete(
     return log
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("slack", [0.1, 1.0])
 @pytest.mark.parametrize(
     ("bears", "opening", "warm", "until"),
@@ -400,6 +401,7 @@ def test_one_client_finds_out_what_a_tenant_bears_and_is_then_seldom_refused(
     assert refused <= max(0.02 * len(late), (until - warm) / 6), "2 %, or one in six seconds"
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("slack", [0.1, 1.0])
 @pytest.mark.parametrize("late", [0.0, 50.0])
 @pytest.mark.parametrize("bears", [20, 60])

@@ -537,6 +537,7 @@ async def test_a_request_cancelled_on_the_way_leaves_no_connection(
         await eventually(lambda: not server.open)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("steps", range(40))
 async def test_a_call_cancelled_at_any_step_leaves_nothing_behind_and_the_next_works(
     steps: int, raw_server: Callable[..., Any], nothing_unheard: None

@@ -662,6 +662,7 @@ async def test_in_an_outage_one_at_a_time_goes_to_see_and_the_first_answer_lets_
     assert limiter.requests == len(script.sent)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.looptime
 async def test_an_outage_of_a_quarter_of_an_hour_is_ridden_out_by_fifty_calls_at_a_probe_each_five_seconds(
     scripted: Callable[..., Any], answer: Callable[..., Any], done: Any, with_fixed_token: Settings
@@ -928,4 +929,4 @@ class Waiting(RuleBasedStateMachine):
 Waiting.TestCase.settings = settings(
     max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-TestWaiting = Waiting.TestCase
+TestWaiting = pytest.mark.unmeasured(Waiting.TestCase)

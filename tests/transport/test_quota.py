@@ -276,6 +276,7 @@ LISTS = st.one_of(
 HEADERS = st.builds(figures, st.none() | LISTS, st.none() | NUMBERS, st.none() | NUMBERS)
 
 
+@pytest.mark.unmeasured
 @given(
     windows=st.lists(st.builds(Window, st.integers(1, 10**9), st.floats(1, DAY)), max_size=4),
     moves=st.lists(
@@ -310,6 +311,7 @@ PLAUSIBLE = st.lists(
 )  # fmt: skip
 
 
+@pytest.mark.unmeasured
 @given(windows=PLAUSIBLE, data=st.data())
 @settings(deadline=None)
 def test_whatever_was_spent_and_told_there_is_a_rate_again_once_the_longest_window_has_ended(
@@ -384,6 +386,7 @@ def run(
     return log
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     ("windows", "until", "share"),
     [
@@ -406,6 +409,7 @@ def test_one_client_alone_is_never_refused_and_uses_most_of_it(
     assert len(log) >= share * min(window.limit * ceil(until / window.seconds) for window in windows)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("clients", [2, 5, 10])
 @pytest.mark.parametrize(
     ("windows", "until", "known"),

@@ -268,6 +268,7 @@ async def test_an_outage_is_tried_for_as_long_as_patience_lasts_and_no_longer(
     assert looptime == script.times[-1], "it does not sleep before giving up"
 
 
+@pytest.mark.unmeasured
 @pytest.mark.looptime
 async def test_patience_is_time_and_not_a_count_of_tries(
     scripted: Callable[..., Any], after: Any, answer: Callable[..., Any], looptime: looptime.Chronometer

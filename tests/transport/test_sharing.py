@@ -50,6 +50,7 @@ def looks(zuora: emulator.Emulator, since: float) -> tuple[list[int], int]:
     return answered, sum(request.status == 429 for request in requests)
 
 
+@pytest.mark.unmeasured
 async def test_a_tenants_quota_is_shared_evenly_and_never_overrun() -> None:
     async with (
         emulator.running(rate_limits=[(600, 30)], latency=0.1) as zuora,
@@ -63,6 +64,7 @@ async def test_a_tenants_quota_is_shared_evenly_and_never_overrun() -> None:
     assert max(answered) <= 1.3 * min(answered)
 
 
+@pytest.mark.unmeasured
 async def test_so_is_a_number_of_requests_at_once() -> None:
     async with (
         emulator.running(rate_limits=[], concurrency_limit=40, latency=1.0, retry_after=2) as zuora,
@@ -76,6 +78,7 @@ async def test_so_is_a_number_of_requests_at_once() -> None:
     assert max(answered) <= 2.5 * min(answered)
 
 
+@pytest.mark.unmeasured
 async def test_so_is_a_rate_that_the_tenant_does_not_name() -> None:
     """A window so short that it is no window; without headers, refusals alone tell."""
     async with (

@@ -98,6 +98,7 @@ async def test_a_lateness_that_does_not_matter_saves_requests():
     assert 10 <= len(send.sent) <= 14, "twice 30 s apart, while nothing is known"
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("rate", [2.0, 10.0])
 async def test_a_fleet_worked_in_order_is_noticed_ten_times_sooner_than_in_turn(rate):
     send = Queue(400)
@@ -109,6 +110,7 @@ async def test_a_fleet_worked_in_order_is_noticed_ten_times_sooner_than_in_turn(
     assert min(spans) >= 10 / rate - 0.021, "the budget holds: ten requests take ten places"
 
 
+@pytest.mark.unmeasured
 async def test_a_fleet_in_no_order_is_noticed_sooner_where_its_statuses_tell():
     order = list(range(200))
     Random(1).shuffle(order)
@@ -201,6 +203,7 @@ async def test_durations_that_are_known_spare_the_looks_that_come_too_early():
     assert late < 5
 
 
+@pytest.mark.unmeasured
 async def test_a_journal_remembers_how_long_jobs_took(tmp_path):
     send = Queue(40, at_a_time=40, seconds=300)
     async with ZuoraClient(TENANT, send=send) as client:
@@ -244,6 +247,7 @@ def _handle(job: Any) -> JobHandle[Any]:
     return JobHandle.parse(job.handle)
 
 
+@pytest.mark.unmeasured
 async def test_a_job_that_takes_far_longer_than_its_like_is_told_once(zuora):
     jobs = zuora.add_jobs("operation", 20, ends="Completed", seconds=20)
     jobs.append(zuora.add_job("operation", life=[Step("Processing", seconds=FAR), Step("Completed")]))
@@ -270,6 +274,7 @@ async def test_another_step_is_a_move(zuora):
     assert [event.handle.id for event in told] == [standing.id]
 
 
+@pytest.mark.unmeasured
 async def test_who_waits_behind_others_that_move_is_not_stalled(zuora):
     jobs = [
         zuora.add_job(
@@ -281,6 +286,7 @@ async def test_who_waits_behind_others_that_move_is_not_stalled(zuora):
     assert not await stalls(zuora, jobs, 12_500, cadence=Cadence.constant(20))
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(("fields", "is_told"), [({"partner": "p", "project": "q"}, False), ({}, True)])
 async def test_a_stateful_query_that_waits_for_another_is_not_stalled(zuora, fields, is_told):
     job = zuora.add_job("aqua", life=[Step("submitted", seconds=FAR), Step("completed")], fields=fields)
@@ -290,6 +296,7 @@ async def test_a_stateful_query_that_waits_for_another_is_not_stalled(zuora, fie
 # --- what it costs
 
 
+@pytest.mark.unmeasured
 @pytest.mark.looptime(noop_cycles=1)
 async def test_a_job_that_waits_costs_less_than_six_hundred_bytes():
     """All told: its handle and its id, its entry, its place in the schedule and in the stream, and its last document."""

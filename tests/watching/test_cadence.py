@@ -230,6 +230,7 @@ def test_nones_anywhere_are_passed_over() -> None:
     assert first(Cadence.from_wait_gen(hesitant), 3) == [1, 2, 2]
 
 
+@pytest.mark.unmeasured
 def test_a_million_looks_at_a_generator_overflow_nothing() -> None:
     assert Cadence.from_wait_gen(backoff.expo, base=2, max_value=60).delay(10**6, Random(1)) == 60
 

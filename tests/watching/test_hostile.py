@@ -130,6 +130,7 @@ def check_looks(name: str, one: Run) -> None:
     assert all(end <= begin for end, begin in zip(one.ended, begins[1:], strict=False))
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_a_hostile_answer_that_ends_is_ridden_out_and_its_neighbours_notice_nothing(name):
     effect, error, _ = HOSTILE[name]
@@ -150,6 +151,7 @@ async def test_a_hostile_answer_that_ends_is_ridden_out_and_its_neighbours_notic
     check_looks(name, stormy)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_a_hostile_answer_without_end_loses_its_job_alone_and_says_why(name):
     effect, error, words = HOSTILE[name]
@@ -237,6 +239,7 @@ COSTLY: dict[str, tuple[bytes, int]] = {
 }
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(("body", "status"), COSTLY.values(), ids=COSTLY.keys())
 async def test_no_answer_however_it_is_made_holds_up_the_loop_or_swells(body, status, caplog):
     """An empty object takes three bytes on the wire and 72 in memory; what is made of it may take as much again."""
@@ -305,6 +308,7 @@ HEADERS: dict[str, dict[str, str]] = {
 }
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("headers", HEADERS.values(), ids=HEADERS.keys())
 async def test_headers_that_make_no_sense_change_nothing_for_anybody(headers):
     """Zuora has no window longer than a day: what speaks of one must not stop everybody for ever."""

@@ -3,6 +3,8 @@
 import asyncio
 import gc
 from random import Random
+from typing import Any
+from weakref import WeakSet
 
 import aiohttp
 import pytest
@@ -13,13 +15,23 @@ from zuora_jobs.emulator import Answer, Fault
 pytestmark = pytest.mark.looptime
 
 
-def clients_connections() -> int:
+@pytest.fixture
+def connectors(monkeypatch: pytest.MonkeyPatch) -> WeakSet[aiohttp.TCPConnector]:
+    """Know every connector that is made; to look for them among all objects takes as long as the rest of a test."""
+    known: WeakSet[aiohttp.TCPConnector] = WeakSet()
+    make = aiohttp.TCPConnector.__init__
+
+    def make_and_tell(self: aiohttp.TCPConnector, **options: Any) -> None:
+        make(self, **options)
+        known.add(self)
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "__init__", make_and_tell)
+    return known
+
+
+def connections(connectors: WeakSet[aiohttp.TCPConnector]) -> int:
     """Count the connections that a client's connector holds, by the transports the loop still knows."""
-    return sum(
-        len(connector._acquired)
-        for connector in gc.get_objects()
-        if isinstance(connector, aiohttp.TCPConnector) and not connector.closed
-    )
+    return sum(len(connector._acquired) for connector in connectors if not connector.closed)
 
 
 async def turns(number: int) -> None:
@@ -27,8 +39,9 @@ async def turns(number: int) -> None:
         await asyncio.sleep(0)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("what", ["watch", "watch_all", "stream", "cancel", "client.job", "client.invoice"])
-async def test_whenever_it_strikes_the_watcher_goes_on_as_if_nothing_had_been(zuora, what):
+async def test_whenever_it_strikes_the_watcher_goes_on_as_if_nothing_had_been(zuora, connectors, what):
     job = zuora.add_job("aqua", ends="completed", seconds=1000)
     invoice = zuora.add_invoice()
     handle = AQUA.handle(job.id)
@@ -61,7 +74,7 @@ async def test_whenever_it_strikes_the_watcher_goes_on_as_if_nothing_had_been(zu
             await turns(5)
             if what != "cancel":  # a DELETE on its way is seen through, for others may wait for it
                 assert client.limiter.gate.in_flight == 0
-                assert clients_connections() == 0
+                assert connections(connectors) == 0
                 its_own |= {task for task in asyncio.all_tasks() if "Driver._work" in repr(task)}  # and they do nothing
                 assert asyncio.all_tasks() - its_own <= server_tasks()
             assert not client.limiter._waiters
@@ -73,8 +86,9 @@ def server_tasks() -> set["asyncio.Task[object]"]:
     return {task for task in asyncio.all_tasks() if "RequestHandler" in repr(task.get_coro())}
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("steps", range(0, 60, 3))
-async def test_whenever_the_whole_program_is_cancelled_nothing_is_left(zuora, steps):
+async def test_whenever_the_whole_program_is_cancelled_nothing_is_left(zuora, connectors, steps):
     jobs = zuora.add_jobs("aqua", 30, ends="completed", seconds=3)
     before = asyncio.all_tasks()
 
@@ -92,7 +106,7 @@ async def test_whenever_the_whole_program_is_cancelled_nothing_is_left(zuora, st
         await running
     await turns(5)
     assert asyncio.all_tasks() - before <= server_tasks()
-    assert clients_connections() == 0
+    assert connections(connectors) == 0
 
 
 async def test_jobs_that_wait_for_their_turn_can_be_left(zuora):
@@ -146,6 +160,7 @@ async def test_an_emulator_closes_while_a_watch_is_on():
     assert outcome.name == "lost"
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     "effect",
     [
@@ -156,7 +171,7 @@ async def test_an_emulator_closes_while_a_watch_is_on():
     ],
     ids=lambda effect: f"{effect!r:.40}",
 )
-async def test_every_answer_gives_its_connection_back(zuora, effect):
+async def test_every_answer_gives_its_connection_back(zuora, connectors, effect):
     job = zuora.add_job("aqua", ends="completed", seconds=0)
     zuora.fault(Fault(effect, times=3, path="batch-query"))
     gc.disable()  # a response that is only collected is a response that was leaked
@@ -164,6 +179,6 @@ async def test_every_answer_gives_its_connection_back(zuora, effect):
         async with ZuoraClient(zuora.settings(), rng=Random(1)) as client, JobWatcher(client) as watcher:
             for _ in range(5):
                 await watcher.watch(AQUA.handle(job.id), timeout=60)
-                assert clients_connections() == 0
+                assert connections(connectors) == 0
     finally:
         gc.enable()

@@ -107,6 +107,7 @@ class LineAgainstAList(RuleBasedStateMachine):
         check(self.line, self.model)
 
 
+@pytest.mark.unmeasured
 def test_the_line_agrees_with_the_plainest_model() -> None:
     run_state_machine_as_test(
         LineAgainstAList, settings=settings(max_examples=80, stateful_step_count=30, deadline=None, derandomize=True)
@@ -124,6 +125,7 @@ def test_those_who_leave_in_order_leave_no_doubt(count: int) -> None:
     assert len(line._places) <= 2 * SPARE
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("count", [300, 6000])
 def test_those_near_the_head_are_known_in_a_long_line_that_is_left_anywhere(count: int) -> None:
     rng = Random(1)
@@ -134,6 +136,7 @@ def test_those_near_the_head_are_known_in_a_long_line_that_is_left_anywhere(coun
             check(line, jobs, SPARE + min(4096, len(jobs)) // 8)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("order", ["front", "back", "any"])
 def test_places_of_those_who_left_are_cleared_away_now_and_then(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
     line, jobs = a_line(20_000)
@@ -289,6 +292,7 @@ def against_round_robin(delay: Any, trace: str, rate: float, stuck: int = 0) -> 
     return fmean(ours) / fmean(others), line
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     ("trace", "rate", "most"),
     [
@@ -310,6 +314,7 @@ def test_where_jobs_begin_in_order_ends_are_noticed_much_sooner(
     assert line.weight(0, 0.1, 1e9) > 10 * line.weight(6, 0.1, 1e9)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     ("trace", "rate", "most"),
     [
@@ -325,6 +330,7 @@ def test_where_they_begin_anywhere_nothing_is_lost_by_it(delay: Any, trace: str,
     assert line.weight(0, 0.1, 1e9) < 2 * line.weight(6, 0.1, 1e9)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(("trace", "rate"), [("ordered, 400", 2.0), ("ordered, 1,000", 10.0)])
 def test_one_that_is_stuck_at_the_head_costs_the_others_little(delay: Any, trace: str, rate: float) -> None:
     assert against_round_robin(delay, trace, rate, stuck=1)[0] <= 0.2

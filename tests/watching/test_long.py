@@ -108,6 +108,7 @@ def troubled(rng: Random, share: float) -> Callable[[str, float], Any]:
     return lambda _, now: rng.choice(TROUBLES)() if now % HOUR < HOUR - 300 and rng.random() < share else "Processing"
 
 
+@pytest.mark.unmeasured
 @pytest.mark.looptime(noop_cycles=1)  # there are no sockets
 async def test_six_hours_of_two_thousand_jobs_in_all_sorts_of_trouble_grow_nothing(caplog):
     """Compared are moments in which nobody is in trouble: each job has its entry, its last document, its place in the heap.
@@ -154,6 +155,7 @@ async def test_six_hours_of_two_thousand_jobs_in_all_sorts_of_trouble_grow_nothi
     )
 
 
+@pytest.mark.unmeasured
 async def test_a_watched_job_costs_less_than_four_kilobytes():
     """Its handle, its entry, its place in the heap, and its document, as an object and as it was received."""
     send = Script(lambda *_: "Processing")
@@ -183,6 +185,7 @@ def sockets() -> int:
     return len(loop._selector.get_map())
 
 
+@pytest.mark.unmeasured
 async def test_six_hours_open_no_more_connections_than_the_budget_lets_go_at_once():
     """Both ends of each are in this loop: what was cut, hung or spoilt must be closed, and nothing is opened for a look."""
     async with emulator.running(rate_limits=()) as zuora:
@@ -241,6 +244,7 @@ def stand_still(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[float], N
 ENDS = ["Completed", "Failed", "Processing", "Completed"]
 
 
+@pytest.mark.unmeasured
 @pytest.mark.looptime(noop_cycles=1)
 @pytest.mark.parametrize("seconds", [90.0, HOUR])
 async def test_two_thousand_jobs_come_back_from_a_standstill_within_the_budget_and_as_they_are(stand_still, seconds):
@@ -300,6 +304,7 @@ async def test_a_loop_held_up_for_longer_than_a_request_may_take_costs_one_try_o
 # --- slow readers
 
 
+@pytest.mark.unmeasured
 async def test_a_reader_who_dawdles_for_an_hour_slows_his_own_jobs_and_no_others():
     """He reads an event in 2 s where his ten jobs tell ten a second; others' jobs are looked at each second."""
     send = Script(lambda name, now: "Completed" if now >= HOUR else "Processing")

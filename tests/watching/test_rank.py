@@ -200,6 +200,7 @@ def test_who_has_another_appointment_is_not_overdue() -> None:
     assert list(plan.overdue(10.0)) == jobs[:1]
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("pace", PACES, ids=str)
 def test_thousands_of_looks_at_few_jobs_leave_no_more_than_those(pace: Pace) -> None:
     rng, plan = Random(1), Plan()

@@ -219,6 +219,7 @@ class ScheduleAgainstADict(RuleBasedStateMachine):
         assert all(job.key >= job.last >= job.since or job.cell is None for job in self.jobs)
 
 
+@pytest.mark.unmeasured
 def test_the_schedule_agrees_with_the_plainest_model() -> None:
     run_state_machine_as_test(
         ScheduleAgainstADict,
@@ -335,6 +336,7 @@ def test_no_two_looks_at_a_job_are_closer_than_its_shortest_interval(
         assert all(gap >= latency + pace.min_interval - 2 * TICK for gap in job.gaps()[1:])
 
 
+@pytest.mark.unmeasured
 @WORLDS
 @given(seed=SEEDS, count=COUNTS, style=st.sampled_from(STYLES), load=st.sampled_from([0.02, 0.1, 0.2, 0.25]))
 def test_none_waits_for_more_than_its_longest_interval_where_the_budget_allows_it(
@@ -356,6 +358,7 @@ def test_none_is_starved_where_the_budget_does_not(seed: int, count: int, style:
     assert world.longest_gap() <= 3.2 * count / world.rate + 2 / world.rate
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("impatient", [1.0, 10.0])
 @pytest.mark.parametrize(("begins", "ends"), [(inf, inf), (0.0, inf)], ids=["waiting", "at work"])
 def test_none_is_starved_by_others_whose_longest_interval_cannot_be_kept(
@@ -393,6 +396,7 @@ def test_where_looks_are_scarce_they_are_dear() -> None:
     assert prices[0] > 4 * prices[1] > 16 * prices[2]
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(("a_second", "strangers", "rate"), [(0.25, 5, 2.0), (8.0, 100, 10.0)])
 def test_jobs_of_unknown_behaviour_are_not_starved_by_quick_ones(a_second: float, strangers: int, rate: float) -> None:
     rng, pace = Random(1), Pace(0.5, 1e6)
@@ -416,6 +420,7 @@ def test_the_same_again_is_the_same_order(seed: int, count: int, style: str, pac
     assert orders[0] == orders[1]
 
 
+@pytest.mark.unmeasured
 @WORLDS
 @given(seed=SEEDS, count=COUNTS, style=st.sampled_from(STYLES[:3]), pace=st.sampled_from(PACES))
 def test_every_end_is_noticed_and_nothing_is_left_behind(seed: int, count: int, style: str, pace: Pace) -> None:
@@ -463,6 +468,7 @@ def test_a_nudge_comes_within_two_looks(seed: int, count: int, looks: int) -> No
         assert job in {world.plan.pop(world.now, 3.0), world.plan.pop(world.now, 3.0)}
 
 
+@pytest.mark.unmeasured
 def test_jobs_that_have_ended_are_forgotten() -> None:
     rng = Random(1)
     jobs = population(rng, 300, "in order", PACES[1], flaps=0.1)

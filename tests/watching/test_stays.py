@@ -176,6 +176,7 @@ def test_peaked_jobs_get_theirs(every: float) -> None:
     assert stays.rate(5) < 0.03 * stays.rate(300)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("every", [1.0, 10.0])
 def test_two_sorts_of_jobs_get_two_peaks(every: float) -> None:
     stays = looked_at(bimodal, 600, every, seed=3)
@@ -273,6 +274,7 @@ def mean_late(stays: Stays, draw: Callable[[Random], float], lateness: float) ->
     return late / 1500
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("lateness", [0.5, 5.0, 20.0])
 @pytest.mark.parametrize("draw", [exponential, lognormal, peaked, heavy_tail], ids=lambda draw: draw.__name__)
 def test_a_job_is_noticed_as_late_as_was_asked_for_or_sooner(draw: Callable[[Random], float], lateness: float) -> None:
@@ -282,6 +284,7 @@ def test_a_job_is_noticed_as_late_as_was_asked_for_or_sooner(draw: Callable[[Ran
         assert late == pytest.approx(1, abs=0.15)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("lateness", [0.5, 5.0, 20.0, 60.0])
 def test_jobs_of_two_sorts_are_noticed_in_time_too(lateness: float) -> None:
     assert 0.2 * lateness < mean_late(told(bimodal, 1500), bimodal, lateness) < 1.35 * lateness
@@ -335,6 +338,7 @@ def traces(benchmark_named: Callable[[str], Any]) -> tuple[Any, Any]:
     return benchmark_named("_delay_traces"), benchmark_named("_delay_policies")
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(("count", "mean", "rate"), [(400, 600, 2.0), (400, 600, 10.0), (100, 300, 1.0)])
 def test_memoryless_jobs_are_noticed_as_soon_as_by_round_robin(
     traces: tuple[Any, Any], count: int, mean: float, rate: float
@@ -358,6 +362,7 @@ def at_a_fixed_interval(ends: list[float], looks: float) -> float:
     return fmean(ceil(end / high) * high - end for end in ends)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("lateness", [2.0, 5.0, 20.0])
 @pytest.mark.parametrize(("draw", "share"), [(peaked, 0.75), (bimodal, 0.75), (heavy_tail, 0.95), (exponential, 1.2)])
 def test_with_history_single_jobs_are_noticed_sooner_than_at_any_fixed_interval(

@@ -130,6 +130,7 @@ async def test_each_job_of_a_stream_has_its_own_timeout_from_when_it_was_taken_i
     assert ends == [(10, "job-0", "lost"), (14, "job-1", "lost"), (18, "job-2", "lost")]
 
 
+@pytest.mark.unmeasured
 async def test_many_thousand_jobs_need_no_task_each(script, local):
     send = script([BUSY, BUSY, DONE], latency=0.1)
     most_tasks = 0

@@ -397,6 +397,7 @@ async def test_a_run_that_takes_too_long_is_lost_and_its_job_is_left_alone(
     assert "DELETE" not in {record.method for record in zuora.requests}
 
 
+@pytest.mark.unmeasured
 async def test_never_are_there_more_aqua_jobs_than_a_tenant_may_have_and_none_is_refused(
     zuora: emulator.Emulator, watching: Any
 ) -> None:

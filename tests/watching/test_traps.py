@@ -244,6 +244,7 @@ POLLS_OF_ALL_SORTS: dict[str, Callable[[int], Any]] = {
 }
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("answer", POLLS_OF_ALL_SORTS.values(), ids=POLLS_OF_ALL_SORTS.keys())
 async def test_no_memory_is_kept_for_each_poll(answer):
     """google-api-core keeps every poll's exception with its traceback: 412 bytes a poll for as long as one waits."""
@@ -532,6 +533,7 @@ async def test_counts_that_look_done_are_no_end(kind, fields, status):
 # --- 8. a call that blocks the loop
 
 
+@pytest.mark.unmeasured
 async def test_nothing_blocks_the_loop_while_a_thousand_jobs_are_watched(zuora, watching, monkeypatch):
     """Braket, replicate and some of Airflow's triggers call blocking HTTP, or `time.sleep`, in an `async def`.
 
@@ -853,6 +855,7 @@ async def test_who_watches_sees_the_end_though_the_canceller_was_cancelled_durin
 # --- 14. all watchers start in the same tick
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     ("takes", "thousandth"),
     [(0.05, (1000 - 1) / 100 - SPARE), (0.5, (1000 / 10 - 1) * 0.5)],
@@ -877,6 +880,7 @@ async def test_a_thousand_watches_that_start_in_one_tick_are_spread_by_the_budge
     assert send.moments[999] >= thousandth - HAIR
 
 
+@pytest.mark.unmeasured
 async def test_a_thousand_watches_that_start_in_one_tick_are_refused_nothing(zuora, watching):
     """google-api-core drew 14,100 refusals, and aiobotocore 4,200, from a server with such limits."""
     zuora.limit_concurrency(10)
@@ -891,6 +895,7 @@ async def test_a_thousand_watches_that_start_in_one_tick_are_refused_nothing(zuo
     assert zuora.token_requests == 1
 
 
+@pytest.mark.unmeasured
 async def test_a_thousand_watches_that_fail_in_one_tick_come_back_within_the_budget():
     """botocore's waiters have no jitter: those who were refused together return together."""
     send = Script(lambda _, __, now: LOCKED if now < 60 else DONE)
@@ -991,6 +996,7 @@ async def suspend(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Suspension]:
         yield Suspension(patch)
 
 
+@pytest.mark.unmeasured
 async def test_after_an_hour_of_suspension_there_is_no_burst_and_no_job_is_lost(suspend):
     """Airflow's triggerer takes an hour's sleep of its host for the end of its jobs; naive pollers are all due at once."""
     send = Script(lambda _, __, now: DONE if now >= 3000 else BUSY, takes=0.05)

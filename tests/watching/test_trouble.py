@@ -113,6 +113,7 @@ async def test_contact_that_stays_lost_ends_as_lost(zuora, watching, looptime):
     assert 600 <= float(looptime) < 700
 
 
+@pytest.mark.unmeasured
 async def test_patience_counts_from_the_last_good_answer_and_not_the_failures(zuora, watching):
     """Every second look fails, for an hour: never longer than a few seconds without a good answer."""
     job = zuora.add_job("aqua", life=[Step("executing", seconds=3600), Step("completed")])
@@ -196,6 +197,7 @@ async def test_a_refused_connection_says_where_and_nothing_secret(script, local)
     assert (outcome.name, outcome.polls) == ("succeeded", 1)
 
 
+@pytest.mark.unmeasured
 async def test_when_nobody_answers_for_too_long_all_who_wait_are_lost_though_few_were_asked_about(
     zuora, watching, looptime
 ):
@@ -219,6 +221,7 @@ async def test_when_nobody_answers_for_too_long_all_who_wait_are_lost_though_few
     assert sum(isinstance(event, LostContact) for event in told) == 1
 
 
+@pytest.mark.unmeasured
 async def test_an_outage_costs_a_request_every_few_seconds_and_its_end_is_noticed_within_them(
     zuora, watching, looptime
 ):
@@ -248,6 +251,7 @@ async def test_one_job_that_nobody_answers_about_is_no_lost_contact(zuora, watch
     assert not [event for event in told if isinstance(event, LostContact | Recovered)]
 
 
+@pytest.mark.unmeasured
 async def test_a_lock_on_all_jobs_alike_is_no_outage_for_one_that_has_none(zuora, watching, looptime):
     locked = zuora.add_jobs("aqua", 40, ends="completed", seconds=30)
     zuora.fault(Fault("lock-contention", path="batch-query", lasts=300))

@@ -70,6 +70,7 @@ OUTCOME = {
 }
 
 
+@pytest.mark.unmeasured
 async def test_a_mixed_fleet_of_162_jobs_ends_as_it_should(zuora, watching):
     wanted, dice = {}, Random(162)
     for kind, ends in ENDS.items():
