@@ -107,10 +107,12 @@ from zuora_jobs.protocol.requests import (
 )
 from zuora_jobs.protocol.submits import SUBMITS, SubmitKind, Submitted
 from zuora_jobs.settings import ENVIRONMENTS, Settings
-from zuora_jobs.transport.limits import Budget
+from zuora_jobs.transport.limits import Allowance, Budget
+from zuora_jobs.transport.quota import WindowLeft
 from zuora_jobs.transport.retry import Patience
 from zuora_jobs.watching.cadence import Cadence
 from zuora_jobs.watching.events import (
+    Attendant,
     CancelRefused,
     Event,
     Finished,
@@ -125,6 +127,8 @@ from zuora_jobs.watching.events import (
     StatusChanged,
     Throttled,
     UnknownStatusSeen,
+    WatchBegan,
+    WatchLeft,
 )
 from zuora_jobs.watching.outcome import Cancelled, Failed, Lost, Outcome, Ran, Succeeded
 from zuora_jobs.watching.stream import EventStream
@@ -142,11 +146,13 @@ __all__ = [
     "KINDS",
     "OPERATION",
     "SUBMITS",
+    "Allowance",
     "ApiError",
     "Applied",
     "ApplyCreditMemo",
     "AquaBatch",
     "AquaJob",
+    "Attendant",
     "Balance",
     "Budget",
     "BulkPdfJob",
@@ -236,8 +242,11 @@ __all__ = [
     "Unauthorized",
     "UnknownStatus",
     "UnknownStatusSeen",
+    "WatchBegan",
+    "WatchLeft",
     "WatchTimedOut",
     "WatcherClosed",
+    "WindowLeft",
     "WrongContent",
     "ZipPdfs",
     "Zipped",

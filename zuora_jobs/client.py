@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import CancelledError, Semaphore, current_task
+from asyncio import CancelledError, Semaphore, current_task, get_running_loop
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from functools import partial
 from random import Random
@@ -24,7 +24,7 @@ from zuora_jobs.protocol.sighting import Sighting
 from zuora_jobs.protocol.submits import Submitted
 from zuora_jobs.transport.auth import Bearer, authorized
 from zuora_jobs.transport.http import HttpTransport
-from zuora_jobs.transport.limits import Budget, Limiter, Permit, in_turn, limited
+from zuora_jobs.transport.limits import Allowance, Budget, Limiter, Permit, in_turn, limited
 from zuora_jobs.transport.retry import Patience, is_zuoras_answer, persist, was_not_carried_out
 from zuora_jobs.transport.tries import Tries
 
@@ -80,6 +80,7 @@ class ZuoraClient:
             if http is None:
                 http = await stack.enter_async_context(HttpTransport(self.settings))
             self.limiter = Limiter(self.budget)
+            self._loop = get_running_loop()
             stack.callback(self.limiter.close)
             self._plain_send: Send = http
             # token requests have a limit of their own at Zuora, and must not wait behind what waits for them
@@ -109,6 +110,15 @@ class ZuoraClient:
     def secrets(self) -> tuple[str, ...]:
         """What must never be written down, though an answer may give it back: credentials and tokens."""
         return self._bearer.secrets
+
+    def allowance(self) -> Allowance:
+        """Give what may be spent at this moment, and has been; may be asked from any thread, for a gauge say.
+
+        Raises:
+            WatcherClosed: the client is outside its `async with`.
+        """
+        self.check_open()
+        return self.limiter.allowance(self._loop.time())
 
     async def job(self, handle: JobHandle[JobT]) -> JobT:
         """Get a job's document, trying again what passes.

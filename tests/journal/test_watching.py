@@ -141,7 +141,7 @@ async def test_observers_and_watch_all_are_told_from_the_journal_too(watching, s
         outcomes = await watcher.watch_all([A])
         assert watcher.statistics().succeeded == 1
     assert outcomes[A].name == "succeeded"
-    assert [event.from_journal for event in seen] == [True]
+    assert [event.from_journal for event in seen if isinstance(event, Finished)] == [True]
 
 
 async def test_a_job_that_had_not_ended_is_watched_on_with_its_age_and_its_looks(watching, script, later, path):
@@ -253,7 +253,7 @@ async def test_what_was_acknowledged_is_never_told_again_by_a_stream(watching, s
     async with watching(script, observers=[seen.append]) as (watcher, journal):
         async with watcher.stream([A]) as events:
             assert [event async for event in events] == []
-        assert seen == []
+        assert [event.name for event in seen] == ["watch_began", "watch_left"]
         async with watcher.stream([A, B], tell_again=True) as events:
             assert set(await ends_of(events)) == {A, B}
         assert (await watcher.watch(A)).name == "succeeded"
@@ -733,6 +733,7 @@ def at_time(monkeypatch):
     return begin
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("second", [0.0, 7.0, 59.5])
 @pytest.mark.parametrize("minutes", [0.01, 0.5, 3.3])
 async def test_what_was_spent_adds_up_to_what_was_sent(second, minutes, at_time, watching, script, path):
@@ -824,6 +825,7 @@ async def test_the_deepest_answer_that_is_read_can_be_kept(watching, script, pat
 # --- many
 
 
+@pytest.mark.unmeasured
 async def test_twenty_thousand_handles_are_written_and_told_in_pieces_that_let_the_loop_turn(
     watching, script, path, pieces
 ):

@@ -44,7 +44,7 @@ async def test_a_success_is_a_document_with_its_urls_and_nothing_shows_them(
     assert job.file_urls == (marked.url,)
     assert job.raw["fileUrls"] == [marked.url]
     assert [file.url for file in outcome.files] == [marked.url]
-    assert {event.name for event in seen} == {"observed", "status_changed", "finished"}
+    assert {event.name for event in seen} == {"watch_began", "observed", "status_changed", "finished"}
     ears.hear(job, outcome, outcome.files, *outcome.files, *seen, {HANDLE: outcome})
     ears.assert_no_secret(logged="GET /v1/operations/bulk-pdf/j1: HTTP 200")
 

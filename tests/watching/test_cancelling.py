@@ -69,8 +69,8 @@ async def test_a_job_that_had_ended_is_answered_with_its_real_end(watching, refu
             outcome = await watcher.cancel(handle)
         assert isinstance(outcome, expected)
         assert sent(zuora, handle) == ["DELETE", "GET"]
-        assert [event.name for event in told] == ["cancel_refused", "observed", "finished"]
-        assert isinstance(told[0], CancelRefused)
+        assert [event.name for event in told] == ["watch_began", "cancel_refused", "observed", "finished"]
+        assert isinstance(told[1], CancelRefused)
 
 
 async def test_a_job_that_ends_in_between_is_answered_with_its_real_end(zuora, watching):

@@ -13,7 +13,6 @@ from zuora_jobs.cli.handles import gather
 from zuora_jobs.cli.invoice import show_invoice
 from zuora_jobs.cli.kinds import show_kinds
 from zuora_jobs.cli.options import (
-    budget_of,
     check_timeout,
     common,
     in_a_loop,
@@ -27,6 +26,7 @@ from zuora_jobs.cli.options import (
 from zuora_jobs.cli.watch import watch_jobs
 from zuora_jobs.client import check_cancellable
 from zuora_jobs.protocol.messages import invoice_request
+from zuora_jobs.transport.limits import Budget
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -89,7 +89,7 @@ def watch(
     """
     wanted = gather(handles, source, journal=journal)
     tenant = settings_of(base_url, environment)
-    budget = budget_of(tenant, rate, concurrency)
+    budget = Budget.for_tenant(tenant.base_url, rate=rate, concurrency=concurrency)
     check_timeout(timeout)
     return in_a_loop(
         watch_jobs(

@@ -12,13 +12,12 @@ import simplejson
 
 from zuora_jobs.protocol import wire
 from zuora_jobs.watching import events
-from zuora_jobs.watching.outcome import Failed, Lost, Outcome, Succeeded
+from zuora_jobs.watching.outcome import Outcome, account_of, error_account
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from zuora_jobs.errors import ZuoraJobsError
     from zuora_jobs.protocol.kinds import JobHandle
 
 
@@ -31,6 +30,12 @@ def write_line(line: dict[str, Any]) -> None:
     """Write a JSON object to stdout, where it is seen at once."""
     sys.stdout.write(dumps(line) + "\n")
     sys.stdout.flush()
+
+
+def write_event(event: events.Event) -> None:
+    """Write *event*; but not that a watch began or was left, which says nothing of the job."""
+    if type(event) in _DETAILS:
+        write_line(to_object(event))
 
 
 def to_object(event: events.Event) -> dict[str, Any]:
@@ -49,21 +54,8 @@ def about(name: str, at: datetime, handle: JobHandle[Any] | None) -> dict[str, A
 
 def outcome_object(outcome: Outcome[Any]) -> dict[str, Any]:
     """Give *outcome* as a JSON object."""
-    reasons = outcome.reasons if isinstance(outcome, Failed) else ()
-    return {
-        "outcome": outcome.name,
-        "status": outcome.status,
-        "partial": isinstance(outcome, Succeeded) and outcome.partial,
-        "polls": outcome.polls,
-        "elapsed": round(outcome.elapsed, 3),
-        "job": wire.to_json(outcome.job) if outcome.job is not None else None,
-        "reasons": [{"code": reason.code, "message": reason.message} for reason in reasons],
-        "error": _error(outcome.error) if isinstance(outcome, Lost) else None,
-    }
-
-
-def _error(error: ZuoraJobsError) -> dict[str, str]:
-    return {"type": type(error).__name__, "message": str(error)}
+    job = wire.to_json(outcome.job) if outcome.job is not None else None
+    return account_of(outcome) | {"job": job}
 
 
 def _observed(event: events.Observed) -> dict[str, Any]:
@@ -80,10 +72,10 @@ _DETAILS: Final[dict[type[events.Event], Callable[[Any], dict[str, Any]]]] = {
         "seconds": round(event.seconds, 3),
         "usual": round(event.usual, 3) if event.usual is not None else None,
     },
-    events.Retrying: lambda event: {"delay": round(event.delay, 3), "error": _error(event.error)},
-    events.CancelRefused: lambda event: {"error": _error(event.error)},
+    events.Retrying: lambda event: {"delay": round(event.delay, 3), "error": error_account(event.error)},
+    events.CancelRefused: lambda event: {"error": error_account(event.error)},
     events.Finished: lambda event: outcome_object(event.outcome) | {"from_journal": event.from_journal},
     events.Throttled: lambda event: {"seconds": round(event.seconds, 3)},
-    events.LostContact: lambda event: {"seconds": round(event.seconds, 3), "error": _error(event.error)},
+    events.LostContact: lambda event: {"seconds": round(event.seconds, 3), "error": error_account(event.error)},
     events.Recovered: lambda event: {"seconds": round(event.seconds, 3)},
 }

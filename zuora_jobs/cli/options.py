@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 from rich.console import Console
 from rich.logging import RichHandler
 
@@ -108,7 +108,7 @@ def how(function: Callable[..., int]) -> Callable[..., int]:
         check_timeout(timeout)
         made = How(
             settings=tenant,
-            budget=budget_of(tenant, rate, concurrency),
+            budget=Budget.for_tenant(tenant.base_url, rate=rate, concurrency=concurrency),
             output=output,
             timeout=timeout,
             journal=journal,
@@ -136,14 +136,6 @@ def settings_of(base_url: str | None, environment: str | None) -> Settings:
         message = "give --base-url or --environment, not both"
         raise ConfigurationError(message)
     return Settings.from_env(base_url=environment_url(environment) if environment else base_url)
-
-
-def budget_of(settings: Settings, rate: float | None, concurrency: int | None) -> Budget:
-    """Give the tenant's usual budget, but for what was given."""
-    budget = Budget.for_tenant(settings.base_url)
-    if rate is not None:
-        budget = evolve(budget, rate=rate)
-    return evolve(budget, concurrency=concurrency) if concurrency is not None else budget
 
 
 def opened(path: str, *, is_resumed: bool = False) -> Journal:

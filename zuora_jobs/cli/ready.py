@@ -97,7 +97,7 @@ class _Told:
             self.view(event)
         if self._output == "jsonl" and self._failure is None:
             try:
-                jsonl.write_line(jsonl.to_object(event))
+                jsonl.write_event(event)
             except OSError as error:  # which a watcher would take for an observer's own trouble
                 self._failure = error
                 if self._task is not None:

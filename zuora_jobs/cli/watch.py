@@ -214,7 +214,7 @@ def teller(outcomes: Outcomes, view: Callable[[Event], None], output: str) -> Ca
             outcomes[event.handle] = event.outcome
         view(event)
         if output == "jsonl":
-            jsonl.write_line(jsonl.to_object(event))
+            jsonl.write_event(event)
 
     return tell
 

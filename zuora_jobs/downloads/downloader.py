@@ -28,6 +28,7 @@ from zuora_jobs.errors import (
     WrongContent,
     ZuoraJobsError,
 )
+from zuora_jobs.logs import about
 from zuora_jobs.protocol.kinds import JobHandle
 from zuora_jobs.together import together
 from zuora_jobs.transport.retry import Verdict, verdict
@@ -216,7 +217,8 @@ class Downloader:
                 return findings.records
             if not part.was_resumed:
                 break
-            log.warning("%s %s: it is fetched once more, from its beginning", part.path.name, findings.problem)
+            text = "%s %s: it is fetched once more, from its beginning"
+            log.warning(text, part.path.name, findings.problem, extra=about(handle, path=str(part.path)))
             part.begin_anew()
         beside = await self._run(part.reject)
         message = f"{part.path.name} {findings.problem}: it is kept as {beside.name}, and the next try fetches it anew"
@@ -246,7 +248,7 @@ class Downloader:
             try:
                 self._on_progress(progress)
             except Exception:
-                log.exception("whoever is told of progress failed")
+                log.exception("whoever is told of progress failed", extra=about(handle))
 
         return tell
 

@@ -17,6 +17,7 @@ from attrs import evolve
 from zuora_jobs.downloads import ranges
 from zuora_jobs.downloads.disk import in_thread
 from zuora_jobs.errors import ApiError, ConnectionFailed, FileGone, MalformedResponse, NotFound
+from zuora_jobs.logs import about
 from zuora_jobs.protocol import messages
 from zuora_jobs.protocol.secrets import HIDDEN
 from zuora_jobs.transport.retry import persist
@@ -157,7 +158,8 @@ class Fetching:
 
     async def _ask_for_url(self) -> None:
         """Ask the job for its files of today."""
-        log.info("%s: asking the job for a fresh URL of its file %d", self._handle, self._file.number)
+        text = "%s: asking the job for a fresh URL of its file %d"
+        log.info(text, self._handle, self._file.number, extra=about(self._handle))
         try:
             job = await self._client.job(self._handle)
         except NotFound as error:

@@ -30,6 +30,7 @@ from zuora_jobs.journal.entries import (
     Stopped,
     Withdrawn,
 )
+from zuora_jobs.logs import about
 from zuora_jobs.protocol.kinds import KINDS, JobHandle
 from zuora_jobs.watching.outcome import Failed, Lost, Outcome, Succeeded, outcome_of
 
@@ -156,6 +157,7 @@ class Store:
                 self.path,
                 number,
                 kind,
+                extra=about(path=str(self.path), kind=kind),
             )
         return [KINDS[kind].handle(identifier) for kind, identifier in rows if kind in KINDS]
 
@@ -306,7 +308,11 @@ class Store:
             job = documents.from_text(document, handle.kind.model)
         except MalformedResponse as error:
             log.warning(
-                "%s: what it has of %s cannot be read, so the job is watched again: %s", self.path, handle, error
+                "%s: what it has of %s cannot be read, so the job is watched again: %s",
+                self.path,
+                handle,
+                error,
+                extra=about(handle, error=error, path=str(self.path)),
             )
             return None
         return outcome_of(handle, job, polls=polls, elapsed=elapsed)

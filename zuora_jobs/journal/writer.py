@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from zuora_jobs.errors import JournalError
+from zuora_jobs.logs import about
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -206,7 +207,9 @@ class Writer:
 
     def _give_up(self, error: BaseException) -> None:
         if not isinstance(error, JournalError):
-            log.error("writing the journal went wrong", exc_info=error)
+            log.error(
+                "writing the journal went wrong", exc_info=error, extra=about(error=error, path=str(self._store.path))
+            )
             error = JournalError(f"cannot write the journal {self._store.path}: {type(error).__name__}; see the log")
         self.failure = error.with_traceback(None)
         self._entries.clear()

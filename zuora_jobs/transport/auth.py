@@ -26,6 +26,7 @@ from zuora_jobs.errors import (
     Unauthorized,
     ZuoraJobsError,
 )
+from zuora_jobs.logs import about
 from zuora_jobs.protocol.messages import asked_to_wait, fault, passes_by_itself, token_request
 from zuora_jobs.transport.retry import Verdict, verdict
 
@@ -204,7 +205,7 @@ class Bearer:
         self._failure = error
         self._failure.sent = False  # what needs a token, that is
         if verdict(error) is Verdict.FINAL:
-            log.error("no token is to be had: %s", error)  # once, and not for each job
+            log.error("no token is to be had: %s", error, extra=about(error=error))  # once, and not for each job
         self._failures += 1
         self._ask_again_at = now + _pause(error, self._failures)
 

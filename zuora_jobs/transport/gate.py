@@ -7,10 +7,10 @@ It puts together what the rooms below know, each of one thing: `quota.py` what i
 from __future__ import annotations
 
 from math import inf
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
-from attrs import Factory, define, field, frozen
+from attrs import Factory, define, evolve, field, frozen
 from attrs.validators import optional
 
 from zuora_jobs.checks import is_number, is_whole
@@ -60,17 +60,20 @@ class Budget:
     quota: tuple[Window, ...] = field(default=(), converter=_windows)
 
     @classmethod
-    def for_tenant(cls, base_url: str) -> Self:
-        """Give the default for a tenant: half of production's 833 requests a second, beginning with a good fifth of them.
+    def for_tenant(cls, base_url: str, *, rate: float | None = None, concurrency: int | None = None) -> Self:
+        """Give the default for a tenant, but for what is given.
+
+        That is half of production's 833 requests a second, beginning with a good fifth of them.
 
         An API Sandbox has 41 a second, and 10,000 a day: half of them, and its quota is spread from the first request
         on. A Developer Sandbox shares its host with Central Sandboxes, and says so itself that it has a quarter of
         their quota.
         Source: https://developer.zuora.com/docs/guides/rate-limits
         """
-        if urlsplit(base_url).hostname in _API_SANDBOXES:
-            return cls(rate=20.0, quota=_API_SANDBOX)
-        return cls(rate=400.0, opening=180.0)
+        is_sandbox = urlsplit(base_url).hostname in _API_SANDBOXES
+        usual = cls(rate=20.0, quota=_API_SANDBOX) if is_sandbox else cls(rate=400.0, opening=180.0)
+        given: dict[str, Any] = {"rate": rate, "concurrency": concurrency}
+        return evolve(usual, **{name: value for name, value in given.items() if value is not None})
 
 
 @define
@@ -100,6 +103,10 @@ class Gate:
     def rate(self, now: float) -> float:
         """Give the requests a second that may go at present."""
         return min(self.congestion.rate, self.quota.rate(now))
+
+    def rate_at(self, now: float) -> float:
+        """Give the requests a second that may go, none during a wait; changes nothing, so any thread may ask."""
+        return 0.0 if now < self.held_until else min(self.congestion.rate, self.quota.rate_at(now))
 
     def opens_at(self, now: float) -> float | None:
         """Tell when to ask again: a moment not after *now* means that one may go; None: when one in flight has ended."""

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Final, Self
 
 import aiohttp
 from attrs import evolve
+from multidict import CIMultiDict
 from yarl import URL
 
 from zuora_jobs.errors import ConnectionFailed, MalformedResponse, ResponseTimeout, WatcherClosed, ZuoraJobsError
+from zuora_jobs.logs import about
 from zuora_jobs.protocol.messages import Request, Response
 from zuora_jobs.transport import express
 from zuora_jobs.transport.bodies import LARGEST, TooLarge, Undecodable, read_body
@@ -28,6 +30,7 @@ from zuora_jobs.transport.deadlines import Deadlines
 from zuora_jobs.transport.pouring import Pouring, is_a_file
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
     from zuora_jobs.settings import Settings
@@ -58,13 +61,15 @@ class HttpTransport:
         self._connect_timeout = settings.connect_timeout
         self._session: aiohttp.ClientSession | None = None
         self._express: express.Express | None = None
-        """The short way for GETs; None where this aiohttp is not known to have one."""
+        """The short way for GETs; None where this aiohttp is not known to have one, or somebody traces its sessions."""
 
     async def __aenter__(self) -> Self:
         self._session = self._session_over(aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE))
         # for what may be sent once only: on a connection of its own, since one that is kept may have been closed just now
-        self._once = self._session_over(aiohttp.TCPConnector(limit=0, force_close=True), _not_again)
-        self._express = express.Express(self._session, self._base, _ALWAYS) if express.is_known() else None
+        self._once = self._session_over(aiohttp.TCPConnector(limit=0, force_close=True))
+        # who traces the session is to see every request, and the short way goes past him
+        takes_short_way = express.is_known() and not self._session.trace_configs
+        self._express = express.Express(self._session, self._base, _ALWAYS) if takes_short_way else None
         self._deadlines = Deadlines()
         return self
 
@@ -77,12 +82,9 @@ class HttpTransport:
             await session.close()
             await self._once.close()
 
-    def _session_over(
-        self, connector: aiohttp.TCPConnector, *middlewares: aiohttp.ClientMiddlewareType
-    ) -> aiohttp.ClientSession:
+    def _session_over(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=connector,
-            middlewares=middlewares,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
@@ -117,7 +119,8 @@ class HttpTransport:
         except ZuoraJobsError as error:
             failure = error
         else:
-            log.debug("%s %s: HTTP %d, %d bytes", request.method, request.path, response.status, len(response.body))
+            if log.isEnabledFor(logging.DEBUG):
+                _log_answer(request, response)
             return response
         if pouring.response is not None:
             return evolve(pouring.response, cut=failure)
@@ -145,10 +148,16 @@ class HttpTransport:
 
     async def _by_the_session(self, session: aiohttp.ClientSession, request: Request, pouring: Pouring) -> Response:
         """Send a request in aiohttp's usual way."""
-        url = request.url or self._base + request.path + ("?" + request.query if request.query else "")
+        text = request.url or self._base + request.path + ("?" + request.query if request.query else "")
+        url = URL(text, encoded=True)
         headers, body = _with_body(request)
         async with session.request(
-            request.method, URL(url, encoded=True), headers=headers, data=body, allow_redirects=False
+            request.method,
+            url if request.url is None else url.with_query(None),
+            headers=headers,
+            data=body,
+            allow_redirects=False,
+            middlewares=[*([] if session is self._session else [_not_again]), _completing(request, url, headers)],
         ) as answer:
             if request.sink is not None and is_a_file(answer):
                 return await pouring.pour(answer)
@@ -171,10 +180,38 @@ async def _not_again(request: aiohttp.ClientRequest, send: aiohttp.ClientHandler
     raise failure
 
 
+def _completing(request: Request, url: URL, headers: Mapping[str, str]) -> aiohttp.ClientMiddlewareType:
+    """Add what is secret, the token or the query of a presigned URL, once all who trace the session have seen the rest.
+
+    The store behind a presigned URL gets no header either that they have added: it is a third party, and nobody's business.
+
+    Args:
+        request: what is sent.
+        url: where it goes, with its query.
+        headers: what was handed to the session.
+    """
+    ours = CIMultiDict({**_ALWAYS, **headers, "Host": ""})
+
+    async def complete(outgoing: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        outgoing.url = url
+        if request.url is not None:
+            for name in {name for name in outgoing.headers if name not in ours}:
+                del outgoing.headers[name]
+        if request.authorization is not None:
+            outgoing.headers["Authorization"] = request.authorization
+        return await send(outgoing)
+
+    return complete
+
+
+def _log_answer(request: Request, response: Response) -> None:
+    size = len(response.body)
+    extras = about(http_method=request.method, http_path=request.path, http_status=response.status, http_bytes=size)
+    log.debug("%s %s: HTTP %d, %d bytes", request.method, request.path, response.status, size, extra=extras)
+
+
 def _with_body(request: Request) -> tuple[dict[str, str], bytes | None]:
     headers = {**(_INTO_A_SINK if request.sink is not None else {}), **request.headers}
-    if request.authorization is not None:
-        headers["Authorization"] = request.authorization
     body = request.body
     if body is None:
         return headers, None

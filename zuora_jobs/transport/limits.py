@@ -14,7 +14,7 @@ from collections import OrderedDict
 from copy import copy
 from typing import TYPE_CHECKING, Final, Self
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from zuora_jobs.errors import RateLimited, WatcherClosed, ZuoraJobsError
 from zuora_jobs.protocol.messages import as_seconds, asked_to_wait, fault, retry_after, window_ends_in
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
     from zuora_jobs.protocol.messages import Request, Response
     from zuora_jobs.transport import Send
+    from zuora_jobs.transport.quota import WindowLeft
 
-__all__ = ["Budget", "Limiter", "Permit", "in_turn", "limited"]
+__all__ = ["Allowance", "Budget", "Limiter", "Permit", "in_turn", "limited"]
 
 _WORTH_TELLING: Final = 1.0
 """Seconds by which a wait that has been told must grow to be told again."""
@@ -42,6 +43,28 @@ WORTH_EASING: Final = 5.0
 
 _AT_ONCE_CODE: Final = "50000070"
 """Zuora's code of a refusal for requests at once; the one for a rate is 70."""
+
+
+@frozen(kw_only=True)
+class Allowance:
+    """A moment's figures of what a client may spend, and has spent; those of token requests are not among them."""
+
+    rate: float
+    """Requests a second that may go; 0 while the server makes us wait."""
+    concurrency: int
+    """Requests that may be under way at once."""
+    in_flight: int
+    """Requests that are."""
+    waiting: int
+    """Requests that wait for a place in the budget; of a watcher's looks, which come when there is one, hardly any."""
+    windows: tuple[WindowLeft, ...]
+    """What is left of the tenant's quota, shortest window first; empty until the tenant has told."""
+    requests: int
+    """Sent so far."""
+    refused: int
+    """Of those, by the tenant, for want of quota."""
+    held_seconds: float
+    """How long the server has made everybody wait, in all."""
 
 
 class Permit:
@@ -106,6 +129,24 @@ class Limiter:
         gate = self.gate
         state = ", nobody answers" if gate.breaker.is_open else ""
         return f"<Limiter {gate.in_flight}/{gate.budget.concurrency} in flight, {len(self._waiters)} waiting{state}>"
+
+    def allowance(self, now: float) -> Allowance:
+        """Give the figures as they stand; changes nothing, so any thread may ask.
+
+        Args:
+            now: the moment, on the loop's clock.
+        """
+        gate = self.gate
+        return Allowance(
+            rate=gate.rate_at(now),
+            concurrency=int(gate.congestion.at_once),
+            in_flight=gate.in_flight,
+            waiting=len(self._waiters),
+            windows=gate.quota.left(now),
+            requests=self.requests,
+            refused=self.refusals,
+            held_seconds=self.held_seconds,
+        )
 
     @property
     def rate(self) -> float:

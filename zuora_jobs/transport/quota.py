@@ -12,6 +12,7 @@ Source: https://developer.zuora.com/docs/guides/rate-limits (RateLimit-Limit, -R
 
 from __future__ import annotations
 
+from copy import copy
 from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING, Final
@@ -58,6 +59,20 @@ class Window:
     seconds: float = field(validator=is_number(above=0))
 
 
+@frozen
+class WindowLeft:
+    """What is left of a window of a tenant's quota, as far as is known here."""
+
+    limit: float
+    """Requests that the tenant allows in it."""
+    seconds: float
+    """Its length."""
+    remaining: float
+    """Requests that are left of it."""
+    resets_in: float
+    """Seconds until the next one begins."""
+
+
 @define
 class _Account:
     """What is left of one window."""
@@ -82,6 +97,11 @@ class _Account:
             return inf
         above = self.remaining - (1 - AT_ONCE) * self.limit * min(1.0, left / self.seconds)
         return SPRINT * spare / left + (above / _AT_ONCE_TAKES if above > 0 else 0.0)
+
+    def left(self, now: float) -> WindowLeft:
+        if now >= self.resets_at:  # what a window begins with, if nobody has spent anything since
+            return WindowLeft(self.limit, self.seconds, self.limit, self.seconds)
+        return WindowLeft(self.limit, self.seconds, max(0.0, self.remaining), self.resets_at - now)
 
 
 class Quota:
@@ -144,6 +164,14 @@ class Quota:
                 slowest = min(slowest, pace)
             self._rate, self._known_at = slowest, now
         return self._rate
+
+    def left(self, now: float) -> tuple[WindowLeft, ...]:
+        """Give what is left of each window; changes nothing, so any thread may ask."""
+        return tuple(account.left(now) for account in tuple(self._accounts.values()))
+
+    def rate_at(self, now: float) -> float:
+        """Give what `rate` would; changes nothing, so any thread may ask."""
+        return min([self.ceiling, *(copy(account).pace(now) for account in tuple(self._accounts.values()))])
 
     def changes_at(self, now: float) -> float:
         """Tell when a window ends next, and with it what `rate` says."""

@@ -31,6 +31,7 @@ from zuora_jobs.errors import (
     Unauthorized,
     ZuoraJobsError,
 )
+from zuora_jobs.logs import about
 from zuora_jobs.protocol.messages import asked_to_wait, fault, passes_by_itself
 
 if TYPE_CHECKING:
@@ -291,7 +292,7 @@ async def persist(
             raise failure
         earlier = [*earlier[1 - _EARLIER :], f"before that: {type(failure).__name__}: {failure}"]
         delay = delay_before_retry(failure, next(delays))
-        log.warning("trying again in %.1f s: %s", delay, failure)
+        log.warning("trying again in %.1f s: %s", delay, failure, extra=about(error=failure, seconds=delay))
         if on_retry is not None:
             on_retry(failure, delay)
         await asyncio.sleep(delay)

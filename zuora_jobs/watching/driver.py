@@ -9,6 +9,7 @@ budget, or nobody answers, a place is waited for in the queue.
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -63,6 +64,8 @@ class Driver:
         self._looks = looks
         self._spawn = spawn
         self._loop = asyncio.get_running_loop()
+        self._context = copy_context()
+        """Of who opened the watcher: looks serve all, so they run in nobody else's, whoever asked for them first."""
         self._idle: list[tuple[asyncio.Future[tuple[Watch, Permit]], asyncio.Task[None]]] = []
         self._timer: asyncio.Handle | None = None
         self._armed_for = inf
@@ -219,7 +222,8 @@ class Driver:
 
     def _arm(self, moment: float) -> None:
         self._disarm()
-        self._timer, self._armed_for = self._loop.call_at(moment, self._dispatch), moment
+        self._timer = self._loop.call_at(moment, self._dispatch, context=self._context)
+        self._armed_for = moment
 
     def _disarm(self) -> None:
         if self._timer is not None:

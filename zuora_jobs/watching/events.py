@@ -12,12 +12,14 @@ from attrs import field, frozen
 from zuora_jobs.protocol.sighting import Sighting
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from datetime import datetime
 
     from zuora_jobs.errors import ZuoraJobsError
     from zuora_jobs.protocol.kinds import JobHandle, Phase
     from zuora_jobs.protocol.models import JobDocument
     from zuora_jobs.watching.outcome import Outcome
+    from zuora_jobs.watching.watcher import JobWatcher
 
 
 @frozen(kw_only=True)
@@ -45,6 +47,29 @@ class JobSubmitted(JobEvent):
     name: ClassVar[str] = "submitted"
     from_journal: bool = False
     """Whether that was in an earlier run."""
+
+
+@frozen(kw_only=True)
+class WatchBegan(JobEvent):
+    """Somebody asked to watch the job, which nobody did before; only observers hear of it.
+
+    They are told in his own task and context, before anything is sent. After it comes exactly one `Finished` or `WatchLeft`.
+    """
+
+    name: ClassVar[str] = "watch_began"
+
+
+@frozen(kw_only=True)
+class WatchLeft(JobEvent):
+    """Nobody watches the job any more, and no end of it is told; only observers hear of it.
+
+    All who watched it have left, by cancellation or because the watcher was closed, or had said in an earlier run that they
+    know its end.
+    """
+
+    name: ClassVar[str] = "watch_left"
+    polls: int
+    """How many looks at it were answered."""
 
 
 @frozen(kw_only=True)
@@ -164,3 +189,13 @@ class Observer(Protocol):
 
     def __call__(self, event: Event, /) -> object:
         """Take note."""
+
+
+class Attendant(Protocol):
+    """An observer of any number of watchers that wants to know which of them it is told of: it attends each by itself."""
+
+    def attend(self, watcher: JobWatcher) -> AbstractContextManager[Observer]:
+        """Give what is entered before *watcher* opens, for whom to tell its events, and left when all has been told.
+
+        If that has a method `looking(handle)`, what it gives is entered around each look at a job, in the task that looks.
+        """

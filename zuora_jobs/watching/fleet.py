@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from zuora_jobs.errors import JournalError, WatcherClosed, ZuoraJobsError
 from zuora_jobs.watching.driver import Driver
-from zuora_jobs.watching.events import CancelRefused, Finished, JobSubmitted
+from zuora_jobs.watching.events import CancelRefused, Finished, JobSubmitted, WatchBegan, WatchLeft
 from zuora_jobs.watching.herald import Herald
 from zuora_jobs.watching.intake import in_slices
 from zuora_jobs.watching.looker import Looker
@@ -53,7 +53,7 @@ class Fleet:
         self._rules = rules
         self._group = group
         self._loop = asyncio.get_running_loop()
-        self._herald = Herald(observers, self._everybody)
+        self._herald = Herald(observers, self._everybody, lambda: client.secrets)
         self._remote = RemoteCancellation(
             client, seen=self._answered_a_delete, refused=self._refused_a_delete, settled=self._look_if_idle
         )
@@ -111,6 +111,7 @@ class Fleet:
             watch = self._watches[handle] = Watch(handle, self._loop.time())
             watch.subscriptions = subscription.alone
             self._schedule.add(watch, handle.kind, watch.began)
+            self._herald.to_observers(WatchBegan, handle=handle)
             self._record.accept(handle, partial(self._accepted, watch))
         else:
             watch.subscriptions += (subscription,)
@@ -267,6 +268,8 @@ class Fleet:
         if listeners:
             self._counts[outcome.name] += 1
             self._herald.about(Finished, listeners, handle=watch.handle, outcome=outcome, from_journal=True)
+        else:
+            self._herald.to_observers(WatchLeft, handle=watch.handle, polls=outcome.polls)
 
     # --- driving
 
@@ -349,6 +352,7 @@ class Fleet:
         self._drop(watch)
         if watch.accepted:
             self._record.left(watch.handle, watch.polls)
+        self._herald.to_observers(WatchLeft, handle=watch.handle, polls=watch.polls)
 
     def _drop(self, watch: Watch) -> None:
         self._watches.pop(watch.handle, None)

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import logging
 from asyncio import CancelledError
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from zuora_jobs.protocol.messages import asked_to_wait
+from zuora_jobs.watching.accompanied import Accompanied
 from zuora_jobs.watching.clock import WallClock
 from zuora_jobs.watching.events import Finished, LostContact, Recovered, Throttled
+from zuora_jobs.watching.logbook import is_logged, log_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
 
     from zuora_jobs.errors import ZuoraJobsError
     from zuora_jobs.protocol.kinds import JobHandle
@@ -31,17 +35,28 @@ QUIET: Final = 60.0
 """Seconds without a failure after which the next begins a new row: looks that fail are tried again sooner."""
 
 
+_NOBODY: Final = nullcontext()
+
+
 class Herald:
-    """Tells the events of one watcher.
+    """Tells the events of one watcher, and logs them.
 
     Args:
         observers: told everything.
         everybody: gives those who watch anything, for what concerns all.
+        secrets: gives what must not be written down, whoever says it.
     """
 
-    def __init__(self, observers: Sequence[Observer], everybody: Callable[[], Iterable[Subscription]]) -> None:
+    def __init__(
+        self,
+        observers: Sequence[Observer],
+        everybody: Callable[[], Iterable[Subscription]],
+        secrets: Callable[[], tuple[str, ...]] = tuple,
+    ) -> None:
         self._observers = observers
+        self._looking = [one.looking for one in observers if hasattr(one, "looking")]
         self._everybody = everybody
+        self._secrets = secrets
         self._clock = WallClock()
         self._failing_since: float | None = None
         self._failing: JobHandle[Any] | None = None
@@ -55,8 +70,17 @@ class Herald:
 
     def of(self, event: type[JobEvent], watch: Watch, **details: Any) -> None:
         """Tell an event about a job to all who watch it, where anybody would hear of it."""
-        if event is Finished or self.is_heard_by(watch.subscriptions):
+        if event is Finished or self.is_heard_by(watch.subscriptions) or is_logged(event):
             self.about(event, watch.subscriptions, handle=watch.handle, **details)
+
+    def to_observers(self, event: type[JobEvent], **details: Any) -> None:
+        """Tell an event about a job to observers only, where there are any."""
+        if self._observers or is_logged(event):
+            self.about(event, (), **details)
+
+    def looking(self, handle: JobHandle[Any]) -> AbstractContextManager[object]:
+        """Give what is to be entered around a look at *handle*, for the observers that want to be there."""
+        return Accompanied(self._looking, handle) if self._looking else _NOBODY
 
     def about(self, event: type[JobEvent], subscriptions: Iterable[Subscription], **details: Any) -> None:
         """Tell an event about a job to observers and to its *subscriptions*."""
@@ -68,7 +92,6 @@ class Herald:
 
     def throttled(self, seconds: float) -> None:
         """Tell everybody that the server makes us wait."""
-        log.info("the server asks to wait %.1f s", seconds)
         self._tell(Throttled(at=self._clock.now(), seconds=seconds), self._everybody())
 
     def contact_failed(self, error: ZuoraJobsError, handle: JobHandle[Any], now: float, *, alone: bool) -> float:
@@ -91,7 +114,6 @@ class Herald:
         seconds = now - self._failing_since
         if seconds >= CONTACT_IS_LOST_AFTER and self._failing is None and not self._told_lost_contact:
             self._told_lost_contact = True
-            log.warning("no look has been answered for %.0f s: %s", seconds, error)
             self._tell(LostContact(at=self._clock.now(), error=error, seconds=seconds), self._everybody())
         return self._failing_since
 
@@ -100,14 +122,14 @@ class Herald:
         since, self._failing_since = self._failing_since, None
         if self._told_lost_contact and since is not None:
             self._told_lost_contact = False
-            log.warning("looks are answered again after %.0f s", now - since)
             self._tell(Recovered(at=self._clock.now(), seconds=now - since), self._everybody())
 
     def _tell(self, event: Event, subscriptions: Iterable[Subscription]) -> None:
+        log_event(event, self._secrets)
         for observer in self._observers:
             try:
                 observer(event)
             except (Exception, CancelledError):  # an observer's trouble is not the watch's, whatever it raises
-                log.exception("an observer failed on %s", event.name)
+                log.exception("an observer failed on %s", event.name, extra={"zuora_event": event.name})
         for subscription in subscriptions:
             subscription.put(event)

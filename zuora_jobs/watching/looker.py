@@ -10,9 +10,9 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from zuora_jobs.errors import UnknownStatus, ZuoraJobsError
+from zuora_jobs.logs import about
 from zuora_jobs.protocol import wire
 from zuora_jobs.protocol.kinds import Phase
-from zuora_jobs.protocol.messages import one_line
 from zuora_jobs.transport.retry import nobody_home
 from zuora_jobs.watching.events import Observed, Retrying, Stalled, StatusChanged, UnknownStatusSeen
 from zuora_jobs.watching.keepsake import MANY, Keepsakes
@@ -102,7 +102,8 @@ class Looker:
         watch.looking = asyncio.current_task()
         try:
             try:
-                sighting = await self._client.sight(watch.handle, permit)
+                with self._herald.looking(watch.handle):
+                    sighting = await self._client.sight(watch.handle, permit)
             finally:
                 watch.looking = None
             self._counts["polls"] += 1
@@ -111,7 +112,7 @@ class Looker:
         except ZuoraJobsError as error:
             self._not_seen(watch, error)
         except Exception as bug:  # one job's trouble, a mistake in its kind's row say, is not its neighbours'
-            log.exception("looking at %s went wrong", watch.handle)
+            log.exception("looking at %s went wrong", watch.handle, extra=about(watch.handle, error=bug))
             if watch.handle in self._watches:
                 self._lose(watch, ZuoraJobsError(f"{type(bug).__name__} while looking at the job; see the log"))
 
@@ -205,8 +206,6 @@ class Looker:
             aside.unknown_since = now
         if status not in aside.unknown and len(aside.unknown) < MOST_UNKNOWN:
             aside.unknown |= {status}
-            told = one_line(status, 60)
-            log.warning("%s has the status %r, which its kind does not list; watching on", watch.handle, told)
             self._herald.of(UnknownStatusSeen, watch, status=status)
         if now - aside.unknown_since < self._rules.unknown_status_timeout:
             return None
@@ -232,7 +231,6 @@ class Looker:
             self._lose(watch, error)
             return
         self._counts["retries"] += 1
-        log.info("%s: trying again in %.1f s: %s", watch.handle, delay, error)
         self._herald.of(Retrying, watch, error=kept(error), delay=delay)
         self.look_at(watch, now + delay)
 

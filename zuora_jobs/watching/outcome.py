@@ -134,6 +134,25 @@ def ended_at_once(submitted: Submitted[JobT]) -> Outcome[JobT] | None:
     return outcome_of(submitted.handle, cast("JobT", submitted.job), polls=0, elapsed=0.0)
 
 
+def account_of(outcome: Outcome[Any]) -> dict[str, Any]:
+    """Give *outcome* as a JSON object, without the job's document: the fields of a `finished` line."""
+    reasons = outcome.reasons if isinstance(outcome, Failed) else ()
+    return {
+        "outcome": outcome.name,
+        "status": outcome.status,
+        "partial": isinstance(outcome, Succeeded) and outcome.partial,
+        "polls": outcome.polls,
+        "elapsed": round(outcome.elapsed, 3),
+        "reasons": [{"code": reason.code, "message": reason.message} for reason in reasons],
+        "error": error_account(outcome.error) if isinstance(outcome, Lost) else None,
+    }
+
+
+def error_account(error: BaseException) -> dict[str, str]:
+    """Give *error* as a JSON object."""
+    return {"type": type(error).__name__, "message": str(error)}
+
+
 @frozen(kw_only=True)
 class Ran(Generic[JobT]):
     """What became of a request: what was submitted, and how its job ended."""

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from zuora_jobs.errors import Forbidden, RateLimited, ServerError, TransportError, Unauthorized, ZuoraJobsError
+from zuora_jobs.logs import about
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -94,7 +95,7 @@ class RemoteCancellation:
         except ZuoraJobsError as error:
             self._refused(handle, error)
         except Exception as bug:  # one job's trouble, a mistake in its kind's row say, is not its neighbours'
-            log.exception("cancelling %s went wrong", handle)
+            log.exception("cancelling %s went wrong", handle, extra=about(handle, error=bug))
             failure = ZuoraJobsError(f"{type(bug).__name__} while cancelling {handle}; see the log")
         finally:
             waiting = self._under_way.pop(handle)
@@ -117,8 +118,9 @@ class RemoteCancellation:
             async with asyncio.timeout(FAREWELL):
                 await asyncio.gather(*(cancel_some() for _ in range(_FAREWELLS_AT_ONCE)))
         except TimeoutError:
-            log.warning("not all jobs that were left could be cancelled within %g s", FAREWELL)
+            text = "not all jobs that were left could be cancelled within %g s"
+            log.warning(text, FAREWELL, extra=about(seconds=FAREWELL))
 
 
 def _log_left(handle: JobHandle[Any], error: ZuoraJobsError) -> None:
-    log.warning("%s was left, and could not be cancelled: %s", handle, error)
+    log.warning("%s was left, and could not be cancelled: %s", handle, error, extra=about(handle, error=error))

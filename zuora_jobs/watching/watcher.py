@@ -12,6 +12,7 @@ from zuora_jobs.client import check_cancellable
 from zuora_jobs.errors import ConfigurationError, WatcherClosed
 from zuora_jobs.protocol.kinds import JobHandle, JobKind, JobT
 from zuora_jobs.transport.retry import Patience
+from zuora_jobs.watching.accompanied import Attended
 from zuora_jobs.watching.cadence import MIN_INTERVAL, MIN_INTERVAL_WITH_QUOTA, Cadence
 from zuora_jobs.watching.fleet import Fleet
 from zuora_jobs.watching.intake import feed, in_slices, take_in
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from zuora_jobs.errors import SubmitUncertain
     from zuora_jobs.journal.journal import Journal
     from zuora_jobs.protocol.submits import Submitted
-    from zuora_jobs.watching.events import Event, Observer
+    from zuora_jobs.watching.events import Attendant, Event, Observer
     from zuora_jobs.watching.outcome import Outcome
     from zuora_jobs.watching.record import Record
 
@@ -52,7 +53,8 @@ class JobWatcher:
         cadence: how soon to look at a job again; one for all, or a mapping of kinds or handles to theirs. By default
             the schedule looks where looks are worth most (`Cadence.adaptive`).
         durations: seconds that earlier jobs of a kind took, for the schedule to begin with; a journal knows its own.
-        observers: called with every event.
+        observers: called with every event; one with a method `attend`, such as what gives metrics and traces, is asked
+            for whom to call (`Attendant`).
         journal: keeps a durable record, and knows what earlier runs saw; the watcher closes it.
         unknown_status_timeout: seconds after which a job whose status its kind does not list is given up as Lost.
         contact_timeout: seconds of failures in a row after which a job is given up as Lost; outages shorter than that
@@ -66,7 +68,7 @@ class JobWatcher:
         *,
         cadence: Cadence | Mapping[Any, Cadence] | None = None,
         durations: Mapping[JobKind[Any], Iterable[float]] | None = None,
-        observers: Iterable[Observer] = (),
+        observers: Iterable[Observer | Attendant] = (),
         journal: Journal | None = None,
         unknown_status_timeout: float = UNKNOWN_STATUS_TIMEOUT,
         contact_timeout: float = CONTACT_TIMEOUT,
@@ -90,6 +92,7 @@ class JobWatcher:
         self._submitter = Submitter(client, self._record, self._rules.patience)
         self._group: asyncio.TaskGroup | None = None
         self._fleet: Fleet | None = None
+        self._attended = Attended()
 
     def __repr__(self) -> str:
         state = f"watching {self.statistics().watching}" if self._fleet else "closed"
@@ -101,12 +104,15 @@ class JobWatcher:
             raise WatcherClosed(message)
         self._client.check_open()
         self._record.check()
-        group = await asyncio.TaskGroup().__aenter__()
-        try:
-            self._fleet = Fleet(self._client, self._rules, self._observers, self._record, group)
-        except ConfigurationError:  # it has another tenant's jobs
-            await self._record.close()
-            raise
+        with Attended() as attended:
+            observers = [attended.by(one, self) for one in self._observers]
+            group = await asyncio.TaskGroup().__aenter__()
+            try:
+                self._fleet = Fleet(self._client, self._rules, observers, self._record, group)
+            except ConfigurationError:  # it has another tenant's jobs
+                await self._record.close()
+                raise
+            self._attended = attended.keep()
         self._group = group
         return self
 
@@ -122,6 +128,8 @@ class JobWatcher:
         except asyncio.CancelledError as cancelled:
             await group.__aexit__(type(cancelled), cancelled, cancelled.__traceback__)
             raise
+        finally:
+            self._attended.close()
         # What the block raised is the caller's, and passes as it is; only a cancellation may be the group's own doing.
         if isinstance(exc, asyncio.CancelledError):
             await group.__aexit__(exc_type, exc, traceback)
