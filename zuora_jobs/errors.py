@@ -213,8 +213,11 @@ class SubmitUncertain(ZuoraJobsError):
         find_out: str,
         idempotency_key: str | None = None,
         from_journal: bool = False,
+        doubt: str | None = None,
     ) -> None:
         super().__init__(message)
+        self.doubt = doubt or message
+        """The message without how to submit it anew, for who has a way of his own."""
         self.request = request
         """What was submitted."""
         self.find_out = find_out

@@ -21,7 +21,7 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 PYTHON = [code for language, code in BLOCKS if language == "python"]
 SHELL = [code for language, code in BLOCKS if language == "sh"]
-WATCH, *PIPELINES, SERVICE, CADENCE, NIGHTLY, KIND, TEST = PYTHON
+WATCH, *PIPELINES, SERVICE, CADENCE, NIGHTLY, TELEMETRY, KIND, TEST = PYTHON
 EXPORT, PDFS, INVOICES, CREDIT, OWN = PIPELINES
 DEMO, TESTS, *READY, RESUME, TENANT = SHELL
 
@@ -73,7 +73,9 @@ def test_there_are_the_blocks_that_are_tested_here():
     assert {language for language, _ in BLOCKS} == {"python", "sh", "toml"}
 
 
-@pytest.mark.parametrize("code", [WATCH, CADENCE, NIGHTLY, KIND], ids=["watch", "cadence", "nightly", "kind"])
+@pytest.mark.parametrize(
+    "code", [WATCH, CADENCE, NIGHTLY, TELEMETRY, KIND], ids=["watch", "cadence", "nightly", "telemetry", "kind"]
+)
 async def test_a_python_block_runs_as_it_stands(tenant, tmp_path, code):
     script = tmp_path / "block.py"
     script.write_text(code, encoding="utf-8")

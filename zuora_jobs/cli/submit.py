@@ -15,8 +15,7 @@ from zuora_jobs.cli.watch import watch_jobs
 from zuora_jobs.client import ZuoraClient
 from zuora_jobs.errors import ConfigurationError, MalformedResponse
 from zuora_jobs.protocol import jsontext, wire
-from zuora_jobs.protocol.kinds import KINDS
-from zuora_jobs.protocol.submits import SUBMITS, SubmitKind, Submitted
+from zuora_jobs.protocol.submits import Submitted, submit_row
 from zuora_jobs.watching.watcher import JobWatcher
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def request_of(name: str, source: str | None, key: str | None) -> Any:
     Raises:
         ConfigurationError: there is no such row, or Zuora would refuse it.
     """
-    row = _row(name)
+    row = submit_row(name)
     document: Any = {}
     if source is not None:
         where = "standard input" if source == "-" else source
@@ -58,14 +57,6 @@ def request_of(name: str, source: str | None, key: str | None) -> Any:
         advice = advice if source is not None or row.key_name else " (--body FILE gives the request)"
         message = f"{name}: {error}{advice}"
         raise ConfigurationError(message) from None
-
-
-def _row(name: str) -> SubmitKind[Any]:
-    if name in SUBMITS:
-        return SUBMITS[name]
-    which = [row.name for row in SUBMITS.values() if name in KINDS and row.kind is KINDS[name]] or list(SUBMITS)
-    message = f"{name!r} is nothing to submit: use one of {', '.join(which)}"
-    raise ConfigurationError(message)
 
 
 async def submit_job(

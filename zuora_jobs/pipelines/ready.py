@@ -75,11 +75,21 @@ def export(
     Raises:
         ConfigurationError: Zuora would refuse it.
     """
+    fetch = download(into, concurrency=concurrency, watcher=watcher, on_progress=on_progress)
+    return pipeline(export_requests(queries, a_job, **options), run(watcher, timeout=timeout), fetch)
+
+
+def export_requests(
+    queries: Iterable[Query] | Mapping[str, str], a_job: int = MOST_QUERIES, **options: Any
+) -> list[RunQueries]:
+    """Give the jobs that `export` begins.
+
+    Raises:
+        ConfigurationError: Zuora would refuse one.
+    """
     listed = [Query(*pair) for pair in queries.items()] if isinstance(queries, Mapping) else list(queries)
     usual = {"use_query_labels": True, "date_time_utc": True}
-    requests = [RunQueries(part, **(usual | options)) for part in in_parts(listed, min(a_job, MOST_QUERIES))]
-    fetch = download(into, concurrency=concurrency, watcher=watcher, on_progress=on_progress)
-    return pipeline(requests, run(watcher, timeout=timeout), fetch)
+    return [RunQueries(part, **(usual | options)) for part in in_parts(listed, min(a_job, MOST_QUERIES))]
 
 
 @frozen(kw_only=True)

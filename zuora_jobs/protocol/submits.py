@@ -22,6 +22,7 @@ from zuora_jobs.protocol.kinds import (
     BULK_PDF,
     CREDIT_MEMO_APPLY,
     CREDIT_MEMO_UNAPPLY,
+    KINDS,
     OPERATION,
     JobHandle,
     JobKind,
@@ -264,6 +265,19 @@ def submit_kind(request: object) -> SubmitKind[Any]:
     return row
 
 
+def submit_row(name: str) -> SubmitKind[Any]:
+    """Give the row of this name.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    if name in SUBMITS:
+        return SUBMITS[name]
+    which = [row.name for row in SUBMITS.values() if name in KINDS and row.kind is KINDS[name]] or list(SUBMITS)
+    message = f"{name!r} is nothing to submit: use one of {', '.join(which)}"
+    raise ConfigurationError(message)
+
+
 def key_of(request: object) -> str:
     """Give the key of the business object that *request* is about; "" where it is about none."""
     key = submit_kind(request).key_field
@@ -349,19 +363,18 @@ def uncertain(
     """Say that it is not known whether *request* was carried out, and how to find out."""
     row, key = submit_kind(request), key_of(request)
     find_out = row.find_out.replace("{key}", key)
-    message = (
+    doubt = (
         f"{row.method} {row.path.replace('{key}', key)}: whether Zuora has begun this job is not known, so it is not"
         f" submitted again: {why}. To find out: {find_out}"
     )
     if idempotency_key:
-        message += (
-            f"; or submit it within 24 hours with the idempotency key {idempotency_key}, which does nothing twice"
-        )
-    message += ". That may take as long as such a job does; if it was not carried out, submit it anew: with a journal by again=True, or --again"
+        doubt += f"; or submit it within 24 hours with the idempotency key {idempotency_key}, which does nothing twice"
+    doubt += ". That may take as long as such a job does"
     return SubmitUncertain(
-        message,
+        f"{doubt}; if it was not carried out, submit it anew: with a journal by again=True, or --again",
         request=request,
         find_out=find_out,
         idempotency_key=idempotency_key,
         from_journal=from_journal,
+        doubt=doubt,
     )

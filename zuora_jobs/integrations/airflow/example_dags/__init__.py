@@ -1,0 +1,1 @@
+"""Examples to be copied into a folder of DAGs."""
