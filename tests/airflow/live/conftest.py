@@ -235,7 +235,7 @@ def deferred(airflow_here: Any) -> Fleet:
 
         from zuora_jobs.integrations.airflow import ZuoraWatchOperator
 
-        with DAG(dag_id, schedule=None) as dag:
+        with DAG(f"live_{dag_id}", schedule=None) as dag:  # other tests have DAGs too
             ZuoraWatchOperator.partial(task_id="watch").expand(handles=[trigger.handles for trigger in triggers])
         airflow_here.make_known(dag)
         return _defer(dag, triggers)
