@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import threading
 import warnings
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,7 +23,7 @@ import pytest
 from zuora_jobs import emulator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 HAS_AIRFLOW = importlib.util.find_spec("airflow") is not None
 HOME = Path(tempfile.mkdtemp(prefix="airflow-")) if HAS_AIRFLOW else Path()
@@ -126,6 +127,25 @@ def zuora(monkeypatch: pytest.MonkeyPatch) -> Iterator[Zuora]:
     with Zuora() as running:
         monkeypatch.setenv("AIRFLOW_CONN_ZUORA_DEFAULT", running.connection())
         yield running
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run a Zuora in the test's own loop, to which the default connection leads, and end what watches it."""
+
+    @asynccontextmanager
+    async def connected(**options: Any) -> AsyncIterator[emulator.Emulator]:
+        async with emulator.running(**options) as zuora:
+            given = {"conn_type": "zuora", "host": zuora.url}
+            given |= {"login": zuora.options.client_id, "password": zuora.options.client_secret}
+            monkeypatch.setenv("AIRFLOW_CONN_ZUORA_DEFAULT", json.dumps(given))
+            yield zuora
+            kept = [task for task in asyncio.all_tasks() if task.get_name().startswith("zuora_jobs: ")]
+            for task in kept:
+                task.cancel()
+            await asyncio.gather(*kept, return_exceptions=True)
+
+    return connected
 
 
 class Run:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from attrs import define, field, frozen
@@ -19,9 +17,6 @@ from zuora_jobs import emulator
 from zuora_jobs.emulator import Fault, Step
 from zuora_jobs.integrations.airflow import ZuoraJobsTrigger
 from zuora_jobs.integrations.airflow.triggers import CANCELLED_WITHIN
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 pytestmark = pytest.mark.looptime
 RUNNING = [Step("executing")]
@@ -54,23 +49,6 @@ def office(monkeypatch: pytest.MonkeyPatch) -> Office:
     office = Office()
     monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", office.get_task_states)
     return office
-
-
-@pytest.fixture
-def connect(monkeypatch: pytest.MonkeyPatch) -> Any:
-    @asynccontextmanager
-    async def connected() -> AsyncIterator[emulator.Emulator]:
-        async with emulator.running() as zuora:
-            given = {"conn_type": "zuora", "host": zuora.url}
-            given |= {"login": zuora.options.client_id, "password": zuora.options.client_secret}
-            monkeypatch.setenv("AIRFLOW_CONN_ZUORA_DEFAULT", json.dumps(given))
-            yield zuora
-            kept = [task for task in asyncio.all_tasks() if task.get_name().startswith("zuora_jobs: ")]
-            for task in kept:
-                task.cancel()
-            await asyncio.gather(*kept, return_exceptions=True)
-
-    return connected
 
 
 def trigger_of(handles: Any, *, map_index: int = -1, cancel_on_kill: bool = True) -> ZuoraJobsTrigger:

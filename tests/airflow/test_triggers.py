@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -17,31 +16,9 @@ from airflow.sdk import timezone
 from airflow.serialization.decoders import smart_decode_trigger_kwargs
 from airflow.serialization.encoders import encode_trigger
 
-from zuora_jobs import emulator
 from zuora_jobs.emulator import Fault, Step
 from zuora_jobs.integrations.airflow import ZuoraJobsTrigger, ZuoraWatchOperator
 from zuora_jobs.integrations.airflow.triggers import AT_LEAST, FIRES_AFTER
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-SECRET = "s3cret-of-the-client"
-
-
-@pytest.fixture
-def connect(monkeypatch: pytest.MonkeyPatch) -> Any:
-    @asynccontextmanager
-    async def connected(**options: Any) -> AsyncIterator[emulator.Emulator]:
-        async with emulator.running(client_secret=SECRET, **options) as zuora:
-            given = {"conn_type": "zuora", "host": zuora.url, "login": zuora.options.client_id, "password": SECRET}
-            monkeypatch.setenv("AIRFLOW_CONN_ZUORA_DEFAULT", json.dumps(given))
-            yield zuora
-            kept = [task for task in asyncio.all_tasks() if task.get_name().startswith("zuora_jobs: ")]
-            for task in kept:
-                task.cancel()
-            await asyncio.gather(*kept, return_exceptions=True)
-
-    return connected
 
 
 async def event_of(trigger: ZuoraJobsTrigger) -> Any:

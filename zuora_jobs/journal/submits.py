@@ -5,7 +5,7 @@ An intent without more is one whose answer never came: whether it was carried ou
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zuora_jobs.errors import MalformedResponse
 from zuora_jobs.journal import documents
@@ -15,6 +15,8 @@ from zuora_jobs.protocol.submits import SUBMITS
 
 if TYPE_CHECKING:
     import sqlite3
+
+    from zuora_jobs.protocol.kinds import JobHandle
 
 _KNOWN = "SELECT idempotency_key, intended, note, settled, kind, id, name, answer FROM submits WHERE request = ?"
 
@@ -34,14 +36,15 @@ def known(database: sqlite3.Connection, request: str, now: float) -> Intent | No
     if found is None:
         return None
     key, since, note, settled_at, kind, identifier, name, answer = found
+    handle, stranger = job_of(kind, identifier)
     return Intent(
         idempotency_key=key,
         age=max(0.0, now - since),
         note=note,
         is_settled=settled_at is not None,
-        handle=KINDS[kind].handle(identifier) if kind in KINDS else None,
-        stranger=f"{kind}:{identifier}" if kind is not None and kind not in KINDS else None,
-        answer=_answer(name, answer),
+        handle=handle,
+        stranger=stranger,
+        answer=answer_of(name, answer),
     )
 
 
@@ -62,7 +65,15 @@ def settled(database: sqlite3.Connection, entry: Settled) -> None:
         database.execute(_WATCH, (*job, entry.at))
 
 
-def _answer(name: str, text: str | None) -> object:
+def job_of(kind: str | None, identifier: str) -> tuple[JobHandle[Any] | None, str | None]:
+    """Give the handle of a job on record, or the handle's text where this program does not know its kind."""
+    if kind in KINDS:
+        return KINDS[kind].handle(identifier), None
+    return None, f"{kind}:{identifier}" if kind is not None else None
+
+
+def answer_of(name: str, text: str | None) -> object:
+    """Give Zuora's answer on record, typed; None: there is none, or it cannot be read any more."""
     if text is None or name not in SUBMITS:
         return None
     try:

@@ -15,19 +15,18 @@ import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from zuora_jobs.errors import MalformedResponse, NotFound
-from zuora_jobs.journal.documents import from_text, to_text
+from zuora_jobs.errors import NotFound
+from zuora_jobs.journal.documents import to_text
 from zuora_jobs.journal.entries import Intent
-from zuora_jobs.protocol.kinds import KINDS, JobHandle
-from zuora_jobs.protocol.submits import SUBMITS
+from zuora_jobs.journal.submits import answer_of, job_of
 from zuora_jobs.watching.clock import WallClock
-from zuora_jobs.watching.outcome import Cancelled, Failed, outcome_of
+from zuora_jobs.watching.outcome import Cancelled, Failed
 from zuora_jobs.watching.record import NoRecord
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from zuora_jobs.protocol.models import JobDocument
+    from zuora_jobs.protocol.kinds import JobHandle
     from zuora_jobs.protocol.submits import Submitted
     from zuora_jobs.watching.outcome import Outcome
 
@@ -57,7 +56,7 @@ class TaskRecord(NoRecord):
         store: where; it waits, so threads are made to wait for it.
         number: which of the task's requests this is, from 0.
         tries: how many tries Airflow allows the task.
-        look: gives a job's document.
+        look: gives how a job has ended; None: it has not.
         secrets: must not be written down.
     """
 
@@ -66,7 +65,7 @@ class TaskRecord(NoRecord):
         store: Store,
         number: int,
         tries: int,
-        look: Callable[[JobHandle[Any]], Awaitable[JobDocument]],
+        look: Callable[[JobHandle[Any]], Awaitable[Outcome[Any] | None]],
         secrets: Sequence[str] = (),
     ) -> None:
         self._store = store
@@ -75,18 +74,21 @@ class TaskRecord(NoRecord):
         self._look = look
         self._secrets = secrets
         self._clock = WallClock()
+        self._known: dict[str, Any] | None = None
+        """What the store has, once that was asked for."""
 
     async def intent(self, request: str) -> Intent | None:
         """Give what an earlier try has left."""
-        known = await asyncio.to_thread(self._store.get, self._key)
+        known = self._known = await asyncio.to_thread(self._store.get, self._key)
         if known is None:
             return None
-        handle, stranger = _known_handle(known["handle"])
+        kind, _, identifier = (known["handle"] or "").partition(":")
+        handle, stranger = job_of(kind or None, identifier)
         was_cleared = known["tries"] != self._tries
         if was_cleared and (known["ended"] or (handle is not None and await self._ended_badly(handle))):
             return None
         if was_cleared:  # taken on: the retries of this try are Airflow's, and no more than any others
-            await self._set(**(known | {"tries": self._tries}))
+            await self._change(tries=self._tries)
         since = datetime.fromisoformat(known["at"])
         is_same = known["request"] == request
         return Intent(
@@ -96,36 +98,33 @@ class TaskRecord(NoRecord):
             is_settled=known["settled"],
             handle=handle,
             stranger=stranger,
-            answer=_answer(known["name"], known["answer"]),
+            answer=answer_of(known["name"], known["answer"]),
         )
 
     async def _ended_badly(self, handle: JobHandle[Any]) -> bool:
         try:
-            document = await self._look(handle)
+            return isinstance(await self._look(handle), Failed | Cancelled)
         except NotFound:  # nothing runs that could be done twice
             return True
-        return isinstance(outcome_of(handle, document, polls=1, elapsed=0.0), Failed | Cancelled)
 
     def intend(
         self, request: str, name: str, idempotency_key: str | None, note: str | None = None
     ) -> asyncio.Future[None]:
         """Remember that a request is about to be sent."""
-        return asyncio.ensure_future(self._intend(request, name, idempotency_key))
-
-    async def _intend(self, request: str, name: str, idempotency_key: str | None) -> None:
-        known = await asyncio.to_thread(self._store.get, self._key)
+        known = self._known
         goes_on = known is not None and not known["ended"] and known["idempotency_key"] == idempotency_key
-        await self._set(
-            request=request,
-            name=name,
-            idempotency_key=idempotency_key,
-            at=known["at"] if goes_on else self._clock.now().astimezone(UTC).isoformat(),
-            settled=False,
-            handle=None,
-            answer=None,
-            ended=False,
-            tries=self._tries,
-        )
+        intent = {
+            "request": request,
+            "name": name,
+            "idempotency_key": idempotency_key,
+            "at": known["at"] if known is not None and goes_on else self._clock.now().astimezone(UTC).isoformat(),
+            "settled": False,
+            "handle": None,
+            "answer": None,
+            "ended": False,
+            "tries": self._tries,
+        }
+        return asyncio.ensure_future(self._keep(intent))
 
     def settle(self, request: str, submitted: Submitted[Any], outcome: Outcome[Any] | None) -> asyncio.Future[None]:
         """Remember what Zuora has answered."""
@@ -135,13 +134,14 @@ class TaskRecord(NoRecord):
 
     def withdraw(self, request: str) -> asyncio.Future[None]:
         """Forget a request of which nothing came."""
+        self._known = None
         return asyncio.ensure_future(asyncio.to_thread(self._store.delete, self._key))
 
     async def _change(self, **changes: Any) -> None:
-        known = await asyncio.to_thread(self._store.get, self._key)
-        await self._set(**(known | changes))
+        await self._keep((self._known or {}) | changes)
 
-    async def _set(self, **known: Any) -> None:
+    async def _keep(self, known: dict[str, Any]) -> None:
+        self._known = known
         await asyncio.to_thread(self._store.set, self._key, known)
 
 
@@ -150,19 +150,3 @@ def end(store: Store, number: int, tries: int) -> None:
     known = store.get(key_of(number))
     if known is not None:
         store.set(key_of(number), known | {"ended": True, "tries": tries})
-
-
-def _known_handle(text: str | None) -> tuple[JobHandle[Any] | None, str | None]:
-    if text is None:
-        return None, None
-    kind = text.partition(":")[0]
-    return (JobHandle.parse(text), None) if kind in KINDS else (None, text)
-
-
-def _answer(name: str, text: str | None) -> object:
-    if text is None or name not in SUBMITS:
-        return None
-    try:
-        return from_text(text, SUBMITS[name].answer)
-    except MalformedResponse:
-        return None

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow.sdk import BaseOperator, timezone
+from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow.triggers.base import StartTriggerArgs
 from attrs import fields
@@ -21,7 +21,7 @@ from zuora_jobs.errors import ConfigurationError, FileGone, WrongContent
 from zuora_jobs.integrations.airflow import memory, work
 from zuora_jobs.integrations.airflow.errors import accounts_of, as_airflow_has_it, check
 from zuora_jobs.integrations.airflow.hooks import ZuoraHook, run
-from zuora_jobs.integrations.airflow.triggers import ZuoraJobsTrigger, handles_of, one_or_all
+from zuora_jobs.integrations.airflow.triggers import ZuoraJobsTrigger, deadline_in, handles_of, one_or_all
 from zuora_jobs.pipelines.ready import export_requests
 from zuora_jobs.protocol import wire
 from zuora_jobs.protocol.requests import MOST_QUERIES, RunQueries
@@ -60,11 +60,10 @@ class _ZuoraOperator(BaseOperator):
         self.cancel_on_kill = cancel_on_kill
 
     def _watch_in_triggerer(self, handles: str | Sequence[str]) -> None:
-        deadline = timezone.utcnow() + timedelta(seconds=self.job_timeout) if self.job_timeout is not None else None
         trigger = ZuoraJobsTrigger(
             handles=handles,
             zuora_conn_id=self.zuora_conn_id,
-            deadline=deadline.isoformat() if deadline is not None else None,
+            deadline=deadline_in(self.job_timeout),
             timeout=self.job_timeout,
             cancel_on_kill=self.cancel_on_kill,
         )

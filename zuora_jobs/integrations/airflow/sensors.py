@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.configuration import conf
-from airflow.sdk import BaseSensorOperator, PokeReturnValue, timezone
+from airflow.sdk import BaseSensorOperator, PokeReturnValue
 from airflow.sdk.exceptions import AirflowSensorTimeout
 
 from zuora_jobs.errors import WatchTimedOut
+from zuora_jobs.integrations.airflow import work
 from zuora_jobs.integrations.airflow.accounts import accounts
 from zuora_jobs.integrations.airflow.errors import accounts_of, as_airflow_has_it, check
 from zuora_jobs.integrations.airflow.hooks import ZuoraHook, run
-from zuora_jobs.integrations.airflow.triggers import ZuoraJobsTrigger
+from zuora_jobs.integrations.airflow.triggers import ZuoraJobsTrigger, deadline_in
 from zuora_jobs.protocol.kinds import JobHandle
-from zuora_jobs.watching.outcome import outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,9 +58,11 @@ class ZuoraJobSensor(BaseSensorOperator):
             return super().execute(context)
         with as_airflow_has_it():
             JobHandle.parse(self.handle)
-        deadline = timezone.utcnow() + timedelta(seconds=self.timeout)
         trigger = ZuoraJobsTrigger(
-            handles=self.handle, zuora_conn_id=self.zuora_conn_id, deadline=deadline.isoformat(), timeout=self.timeout
+            handles=self.handle,
+            zuora_conn_id=self.zuora_conn_id,
+            deadline=deadline_in(self.timeout),
+            timeout=self.timeout,
         )
         return self.defer(trigger=trigger, method_name="execute_complete", timeout=self.execution_timeout)
 
@@ -88,4 +89,4 @@ class ZuoraJobSensor(BaseSensorOperator):
 
 async def _look(handle: JobHandle[Any], client: ZuoraClient) -> Outcome[Any] | None:
     async with client:
-        return outcome_of(handle, await client.job(handle), polls=1, elapsed=0.0)
+        return await work.ended(client, handle)

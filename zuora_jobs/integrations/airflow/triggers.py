@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import timezone
@@ -219,6 +219,11 @@ class ZuoraJobsTrigger(BaseTrigger):
         )
         found = states.get(task.run_id, {}).values()
         return bool(found) and all(state in ENDED for state in found)
+
+
+def deadline_in(seconds: float | None) -> str | None:
+    """Give the moment that is so many seconds from now, as a trigger keeps it; None: there is none."""
+    return (timezone.utcnow() + timedelta(seconds=seconds)).isoformat() if seconds is not None else None
 
 
 def handles_of(texts: str | Sequence[str]) -> list[JobHandle[Any]]:

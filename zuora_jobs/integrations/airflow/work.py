@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from zuora_jobs.client import ZuoraClient
@@ -28,6 +29,15 @@ PATIENCE = Patience(again=CONTACT_TIMEOUT, throttled=None, briefly=MALFORMED_TIM
 """As a watcher's."""
 
 
+async def ended(client: ZuoraClient, handle: JobHandle[Any]) -> Outcome[Any] | None:
+    """Look at a job once, and tell how it has ended; None: it has not.
+
+    Raises:
+        ZuoraJobsError: as `ZuoraClient.job`.
+    """
+    return outcome_of(handle, await client.job(handle), polls=1, elapsed=0.0)
+
+
 async def submit(
     tenant: Tenant, requests: Iterable[Any], store: Store, tries: int
 ) -> tuple[list[Submitted[Any]], list[Account] | None]:
@@ -43,14 +53,14 @@ async def submit(
     submitted: list[Submitted[Any]] = []
     async with ZuoraClient(tenant.settings, tenant.budget) as client:
         for number, request in enumerate(requests):
-            record = TaskRecord(store, number, tries, client.job, client.secrets)
+            record = TaskRecord(store, number, tries, partial(ended, client), client.secrets)
             submitter = Submitter(client, record, PATIENCE)
             submitted.append(await submitter.submit(request, again=False, idempotency_key=None, note=None))
         outcomes: list[Outcome[Any]] = []
         for one in submitted:
             outcome: Outcome[Any] | None = ended_at_once(one)
             if outcome is None and one.from_journal and one.handle is not None:
-                outcome = outcome_of(one.handle, await client.job(one.handle), polls=1, elapsed=0.0)
+                outcome = await ended(client, one.handle)
             if outcome is None and one.handle is not None:
                 return submitted, None
             outcomes += [outcome] if outcome is not None else []
